@@ -9,19 +9,46 @@
 //! and back without `unsafe`, and padding is always written as zero, so no kernel memory leaks.
 #![no_std]
 #![forbid(unsafe_code)]
-#![allow(missing_docs)]
 
 #[macro_use]
 mod pod;
 
+pub mod auxvec;
+pub mod capability;
+pub mod dirent;
+pub mod elf;
+pub mod epoll;
 pub mod errno;
+pub mod fcntl;
+pub mod futex;
+pub mod inotify;
+pub mod ioctls;
+pub mod kd;
+pub mod limits;
+pub mod magic;
+pub mod major;
+pub mod mman;
+pub mod mount;
+pub mod poll;
+pub mod prctl;
+pub mod random;
+pub mod reboot;
+pub mod resource;
+pub mod rseq;
+pub mod sched;
+pub mod signal;
+pub mod socket;
+pub mod stat;
+pub mod sysinfo;
+pub mod syslog;
+pub mod termios;
+pub mod time;
+pub mod times;
+pub mod uio;
 pub mod unistd;
+pub mod utsname;
+pub mod vt;
+pub mod wait;
 
 pub use errno::Errno;
 pub use pod::Pod;
-pub mod poll {
-    pub const POLLIN: u32 = 1;
-    pub const POLLOUT: u32 = 4;
-    pub const POLLRDNORM: u32 = 0x40;
-    pub const POLLWRNORM: u32 = 0x100;
-}
