@@ -1,6 +1,6 @@
 //! Registers of interrupted code (Linux: asm/ptrace.h).
 
-use super::segment::{USER_CS, USER_DS, USER32_CS};
+use super::segment::USER_CS;
 
 /// What entry code saves on the kernel stack, lowest address first.
 #[derive(Clone, Copy, Default, Debug)]
@@ -31,7 +31,7 @@ pub struct PtRegs {
     pub ss: u64,
 }
 
-/// Carry flag and the other status flags of arithmetic are not named; nobody asks for them.
+/// Bits of the flags register that this kernel names.
 pub mod eflags {
     /// Bit 1, always set.
     pub const FIXED: u64 = 1 << 1;
@@ -114,25 +114,15 @@ impl PtRegs {
     pub fn set_return(&mut self, value: i64) {
         self.rax = value as u64;
     }
-    /// Makes the task execute its system call instruction again
+    /// Makes the task execute its system call instruction again, as the same call or as `nr`
     /// (Linux: the ERESTART cases of `arch_do_signal_or_restart`).
-    pub fn restart_syscall(&mut self) {
-        self.rax = self.orig_rax;
-        self.rip = self.rip.wrapping_sub(SYSCALL_INSN_SIZE);
-    }
-    /// Like [`Self::restart_syscall`], but as call `nr` (`restart_syscall` for ERESTART_RESTARTBLOCK).
-    pub fn restart_as_syscall(&mut self, nr: u64) {
-        self.rax = nr;
+    pub fn rewind_syscall(&mut self, nr: Option<usize>) {
+        self.rax = nr.map_or(self.orig_rax, |nr| nr as u64);
         self.rip = self.rip.wrapping_sub(SYSCALL_INSN_SIZE);
     }
     /// The task is no longer in a system call: nothing restarts it.
     pub fn forget_syscall(&mut self) {
         self.orig_rax = u64::MAX;
-    }
-    /// Whether the frame can go back to user space as it stands: user selectors, interrupts on.
-    pub fn returns_to_user(&self) -> bool {
-        (self.cs == u64::from(USER_CS) || self.cs == u64::from(USER32_CS))
-            && self.ss == u64::from(USER_DS)
     }
 }
 
