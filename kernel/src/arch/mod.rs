@@ -30,8 +30,11 @@ pub use imp::{
 // --- physical memory (Linux: asm/page.h) ---
 pub use imp::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
 
-// --- user address spaces (Linux: asm/pgtable.h, asm/uaccess.h, asm/mmu_context.h) ---
-pub use imp::{PageTable, raw_copy_from_user, raw_copy_to_user};
+// --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
+pub use imp::{
+    flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
+    supported_pte_mask,
+};
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{PtRegs, ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};

@@ -23,4 +23,5 @@ pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
 pub use kernel::tsc::get_cycles;
 pub use lib::usercopy::{raw_copy_from_user, raw_copy_to_user};
-pub use mm::pgtable::PageTable;
+pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
+pub use mm::tlb::flush_tlb_range;
