@@ -38,11 +38,36 @@ pub use imp::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
 #[cfg(target_os = "none")]
 pub use imp::*;
 
-// --- user address spaces (Linux: asm/pgtable.h, asm/uaccess.h, asm/mmu_context.h) ---
-pub use imp::{PageTable, raw_copy_from_user, raw_copy_to_user};
+// --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
+pub use imp::{
+    flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
+    supported_pte_mask,
+};
+
+pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
-pub use imp::{PtRegs, ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
+pub use imp::{
+    PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, start_thread,
+    switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
+};
+
+// --- signal frames (Linux: asm/sigframe.h) ---
+pub use imp::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
+
+// --- interrupts and exceptions (Linux: asm/hw_irq.h, asm/traps.h) ---
+pub use imp::{
+    arch_irq_stat, arch_show_interrupts, early_irq_init, init_irq, smp_send_reschedule, trap_init,
+};
+
+// --- reports (Linux: asm/stacktrace.h, linux/kallsyms.h) ---
+pub use imp::{die_bug, dump_stack, kallsyms_lookup};
+
+// --- time (Linux: asm/tsc.h, asm/delay.h, asm/mc146818rtc.h) ---
+pub use imp::{
+    delay_loops, late_time_init, lpj_fine, mdelay, ndelay, read_persistent_clock,
+    set_loops_per_jiffy, time_init, udelay,
+};
 
 // --- time, entropy, the way out ---
 pub use imp::{

@@ -2,6 +2,7 @@
 
 #[macro_use]
 pub mod initcall;
+pub mod calibrate;
 pub mod main;
 #[macro_use]
 pub mod params;

@@ -60,3 +60,18 @@ pub fn force_sig_fault(sig: i32, code: i32, addr: UserAddr) {
     let _ = (sig, code, addr);
     todo!()
 }
+/// Delivers one signal on the way to user space.
+pub fn do_signal(regs: &mut crate::arch::PtRegs) {
+    let _ = regs;
+    todo!()
+}
+/// A signal that the running task cannot escape.
+pub fn force_sig(sig: i32) {
+    let _ = sig;
+    todo!()
+}
+/// Whether nobody handles `sig`, so that it will kill the task (Linux: `unhandled_signal`).
+pub fn unhandled_signal(task: &Task, sig: i32) -> bool {
+    let _ = (task, sig);
+    true
+}

@@ -14,4 +14,18 @@ impl AddressSpace {
         let _ = index;
         todo!()
     }
+    /// Fills `pages` with the pages from `first` on that are cached and up to date; never sleeps.
+    pub fn find_get_pages(&self, first: u64, pages: &mut [Option<PageRef>]) {
+        let _ = (first, pages);
+        todo!()
+    }
+    /// Zeroes of a fixed size that are shared by whoever maps them (Linux: `shmem_zero_setup`).
+    pub fn new_anonymous(pages: u64) -> Result<Arc<AddressSpace>> {
+        let _ = pages;
+        todo!()
+    }
+    /// Size in pages of memory from `new_anonymous`.
+    pub fn anonymous_pages(&self) -> u64 {
+        todo!()
+    }
 }

@@ -6,7 +6,17 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 
 use crate::kernel::sched::task::Task;
-use crate::mm::{PhysAddr, UserAddr, VirtAddr};
+use crate::mm::{PhysAddr, VirtAddr};
+
+mod pgtable;
+mod process;
+
+pub use pgtable::{
+    flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
+    supported_pte_mask, switch_mm,
+};
+
+pub use process::*;
 
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;
@@ -115,41 +125,6 @@ pub fn phys_to_virt(addr: PhysAddr) -> VirtAddr {
 pub fn virt_to_phys(addr: VirtAddr) -> PhysAddr {
     PhysAddr::new(addr.as_u64() - ram() as u64)
 }
-
-/// A user page table; the owner of mm gives it a soft implementation for tests.
-pub struct PageTable {}
-
-/// Copies from user memory; returns the number of bytes NOT copied.
-///
-/// # Safety
-/// `dst` must be valid for `len` bytes.
-pub unsafe fn raw_copy_from_user(dst: *mut u8, src: UserAddr, len: usize) -> usize {
-    let _ = (dst, src);
-    len
-}
-/// Copies to user memory; returns the number of bytes NOT copied.
-///
-/// # Safety
-/// `src` must be valid for `len` bytes.
-pub unsafe fn raw_copy_to_user(dst: UserAddr, src: *const u8, len: usize) -> usize {
-    let _ = (dst, src);
-    len
-}
-
-/// User registers as an interrupt or system call left them.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct PtRegs {}
-/// What a context switch saves; empty, tests do not switch.
-#[derive(Default)]
-pub struct ThreadStruct {}
-/// See the x86 port.
-pub fn copy_thread() {}
-/// See the x86 port.
-pub fn flush_thread() {}
-/// See the x86 port.
-pub fn start_thread() {}
-/// See the x86 port.
-pub fn switch_to() {}
 
 /// A random number from the machine.
 pub fn arch_get_random() -> Option<u64> {

@@ -20,17 +20,35 @@ pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
 pub use kernel::early_printk::early_console_write;
 pub use kernel::head64::boot_params;
-pub use kernel::process::{ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
+pub use crate::kernel::irq::early_irq_init;
+pub use kernel::apic::smp_send_reschedule;
+pub use kernel::cpu::common::set_loops_per_jiffy;
+pub use kernel::dumpstack::dump_stack;
+pub use kernel::irq::{arch_irq_stat, arch_show_interrupts};
+pub use kernel::irqinit::init_irq;
+pub use kernel::kallsyms::kallsyms_lookup;
+pub use kernel::process::{
+    ThreadEntry, ThreadStruct, copy_thread, default_idle, die_bug, flush_thread, start_thread,
+    switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
+};
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
 pub use kernel::sections::kallsyms_blob;
 pub use kernel::setup::{initrd, initrd_range, max_pfn, setup_arch};
 pub use kernel::setup_percpu::setup_per_cpu_areas;
-pub use kernel::tsc::get_cycles;
-pub use lib::usercopy::{raw_copy_from_user, raw_copy_to_user};
+pub use kernel::rtc::read_persistent_clock;
+pub use kernel::signal::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
+pub use kernel::time::{late_time_init, time_init};
+pub use kernel::traps::trap_init;
+pub use kernel::tsc::{get_cycles, lpj_fine};
+pub use lib::delay::{delay_loops, mdelay, ndelay, udelay};
+pub use lib::usercopy::{
+    raw_clear_user, raw_cmpxchg_user_u32, raw_copy_from_user, raw_copy_to_user,
+};
 pub use mm::dump_pagetables::debug_checkwx;
 pub use mm::init::{free_initmem, free_kernel_image_gaps, mark_rodata_ro, vmemmap_populate};
 pub use mm::init_64::{Cache, KProt, flush_tlb_kernel_range, map_kernel_page, unmap_kernel_page};
 pub use mm::ioremap::{ioremap, iounmap, memremap};
-pub use mm::pgtable::PageTable;
 pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
+pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
+pub use mm::tlb::flush_tlb_range;

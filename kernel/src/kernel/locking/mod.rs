@@ -1,7 +1,9 @@
 //! Locks (Linux: kernel/locking/). The type of a lock says which context may take it.
 
+pub mod rwsem;
 pub mod spinlock;
 
+pub use rwsem::{RwSemaphore, RwSemaphoreReadGuard, RwSemaphoreWriteGuard};
 pub use spinlock::{
     IrqSpinLock, IrqsOff, LockContext, PreemptOff, RwSpinLock, SpinLock, SpinLockGuard,
 };

@@ -4,8 +4,6 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::{size_of, transmute};
 
-use uapi::signal::SIGSEGV;
-
 use super::desc::load_sp0;
 use super::fpu::Fpu;
 use crate::arch::x86::asm::msr::{MSR_FS_BASE, MSR_KERNEL_GS_BASE, wrmsr};
@@ -468,6 +466,3 @@ fn user_state() -> UserState {
 pub fn current_fs_base() -> u64 {
     user_state().fs_base
 }
-
-/// The signal that an oops kills its task with (Linux: `oops_end`).
-pub const OOPS_SIGNAL: i32 = SIGSEGV;
