@@ -3,12 +3,21 @@
 pub mod addr;
 pub mod filemap;
 pub mod gfp;
+pub mod heap;
 pub mod memory;
+pub mod mm_init;
 pub mod mmap;
+pub mod mmzone;
+pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
+mod page_poison;
 pub mod percpu;
+pub mod show_mem;
+pub mod slab_common;
+pub mod slub;
 pub mod uaccess;
 pub mod vmalloc;
+pub mod vmstat;
 
 pub use addr::{Pfn, PhysAddr, UserAddr, VirtAddr};

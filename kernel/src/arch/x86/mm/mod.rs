@@ -1,2 +1,7 @@
 //! Page tables and faults (Linux: arch/x86/mm/).
 pub mod pgtable;
+
+/// The frame behind a vmalloc address.
+pub fn kernel_virt_to_pfn(_addr: crate::mm::VirtAddr) -> Option<crate::mm::Pfn> {
+    None
+}
