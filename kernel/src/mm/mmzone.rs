@@ -66,6 +66,7 @@ impl FreeAreas {
     }
 
     /// Whether a block of `order` can be had.
+    #[cfg(test)]
     pub(super) fn has(&self, order: u32) -> bool {
         let from = order as usize;
         from < NR_PAGE_ORDERS && self.area[from..].iter().any(|area| area.nr_free != 0)

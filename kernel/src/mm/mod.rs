@@ -1,6 +1,8 @@
 //! Memory management (Linux: mm/).
 
 pub mod addr;
+#[cfg(any(test, target_os = "none"))]
+mod early_heap;
 pub mod filemap;
 pub mod gfp;
 pub mod heap;
@@ -14,8 +16,10 @@ pub mod page_alloc;
 mod page_poison;
 pub mod percpu;
 pub mod show_mem;
+mod slab;
 pub mod slab_common;
 pub mod slub;
+mod slub_debug;
 pub mod uaccess;
 pub mod vmalloc;
 pub mod vmstat;
