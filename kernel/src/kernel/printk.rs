@@ -2,10 +2,15 @@
 use core::fmt;
 /// Stores a message in the ring buffer and shows it on the consoles. Any context.
 pub fn printk(level: u8, args: fmt::Arguments<'_>) {
+    struct Out;
+    impl fmt::Write for Out {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            crate::arch::early_console_write(text.as_bytes());
+            Ok(())
+        }
+    }
     let _ = level;
-    let mut text = alloc::string::String::new();
-    let _ = fmt::write(&mut text, args);
-    crate::arch::early_console_write(text.as_bytes());
+    let _ = fmt::write(&mut Out, args);
     crate::arch::early_console_write(b"\n");
 }
 /// A console driver (Linux: `struct console`).

@@ -6,6 +6,7 @@ mod early_heap;
 pub mod filemap;
 pub mod gfp;
 pub mod heap;
+pub mod memblock;
 pub mod memory;
 pub mod mm_init;
 pub mod mmap;

@@ -1,7 +1,8 @@
 //! Page tables and faults (Linux: arch/x86/mm/).
+pub mod dump_pagetables;
+pub mod init;
+pub mod init_64;
+pub mod ioremap;
+pub mod pat;
 pub mod pgtable;
-
-/// The frame behind a vmalloc address.
-pub fn kernel_virt_to_pfn(_addr: crate::mm::VirtAddr) -> Option<crate::mm::Pfn> {
-    None
-}
+pub mod set_memory;
