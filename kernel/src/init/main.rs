@@ -47,7 +47,6 @@ pub fn start_kernel() -> ! {
             core::str::from_utf8(core::slice::from_raw_parts(at.as_usize() as *const u8, 8))
         });
     }
-    pr_info!("{:?}", arch::image_sizes());
     match line {
         "ud2" => unsafe { core::arch::asm!("ud2") },
         "pf" => unsafe { (0x1234usize as *mut u8).write_volatile(1) },

@@ -2,6 +2,7 @@
 
 #[macro_use]
 pub mod initcall;
+#[cfg(target_os = "none")]
 pub mod main;
 #[macro_use]
 pub mod params;

@@ -29,29 +29,9 @@ pub fn initrd_range() -> Option<PhysRange> {
 pub fn max_pfn() -> Pfn {
     PhysAddr::new(super::RAM_SIZE as u64).pfn()
 }
-/// No image.
-pub fn image_sizes() -> [u64; 5] {
-    [0; 5]
-}
 /// No symbol table.
 pub fn kallsyms_blob() -> &'static [u8] {
     &[]
-}
-
-/// What a mapping allows; nothing is mapped here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct KProt(());
-impl KProt {
-    /// Data.
-    pub const KERNEL: KProt = KProt(());
-    /// Constants.
-    pub const KERNEL_RO: KProt = KProt(());
-    /// Code.
-    pub const KERNEL_ROX: KProt = KProt(());
-    /// The same with another memory type.
-    pub const fn with_cache(self, _cache: Cache) -> KProt {
-        self
-    }
 }
 
 /// How a mapping is cached.
@@ -67,23 +47,9 @@ pub enum Cache {
     Uncached,
 }
 
-/// No page tables of our own: ENOMEM.
-pub fn map_kernel_page(_addr: VirtAddr, _pfn: Pfn, _prot: KProt) -> Result {
-    Err(Errno::ENOMEM)
-}
-/// Nothing is mapped.
-pub fn unmap_kernel_page(_addr: VirtAddr) -> Option<Pfn> {
-    None
-}
-/// Nothing is cached.
-pub fn flush_tlb_kernel_range(_start: VirtAddr, _end: VirtAddr) {}
-/// Only the simulated RAM has frames.
-pub fn kernel_virt_to_pfn(_addr: VirtAddr) -> Option<Pfn> {
-    None
-}
-/// The host has mapped the array already.
-pub fn vmemmap_populate(_start: Pfn, _end: Pfn, _entry_size: usize) -> Result {
-    Ok(())
+/// The frame behind a kernel address.
+pub fn kernel_virt_to_pfn(addr: VirtAddr) -> Option<Pfn> {
+    super::slow_virt_to_phys(addr).map(PhysAddr::pfn)
 }
 /// No devices: ENXIO.
 pub fn ioremap(_phys: PhysAddr, _size: usize, _cache: Cache) -> Result<VirtAddr> {

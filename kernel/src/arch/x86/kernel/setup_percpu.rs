@@ -8,7 +8,8 @@ use crate::arch::x86::asm::page::{PAGE_SIZE, phys_to_virt};
 use crate::arch::x86::asm::percpu::{PCPU_HOT, PcpuHot};
 use crate::mm::PhysAddr;
 use crate::mm::memblock::memblock;
-use crate::mm::percpu::{NR_CPUS, set_per_cpu_offset};
+use crate::mm::percpu::{NR_CPUS, set_nr_cpu_ids, set_per_cpu_offset};
+use crate::mm::show_mem::PERCPU_PAGES;
 use crate::prelude::*;
 
 /// Gives each of `nr_cpu_ids` CPUs a copy of the per-CPU template and moves the boot CPU to its
@@ -19,7 +20,7 @@ use crate::prelude::*;
 /// On return: `PerCpu::on` works for every possible CPU; the template is init memory.
 #[__init]
 pub fn setup_per_cpu_areas(nr_cpu_ids: usize) {
-    assert!((1..=NR_CPUS).contains(&nr_cpu_ids));
+    set_nr_cpu_ids(nr_cpu_ids);
     pr_info!(
         "setup_percpu: NR_CPUS:{NR_CPUS} nr_cpumask_bits:{nr_cpu_ids} nr_cpu_ids:{nr_cpu_ids} \
          nr_node_ids:1"
@@ -46,6 +47,8 @@ pub fn setup_per_cpu_areas(nr_cpu_ids: usize) {
             unsafe { switch_percpu_base(offset) };
         }
     }
+    let pages = nr_cpu_ids * (unit_size / PAGE_SIZE);
+    PERCPU_PAGES.store(pages as u64, core::sync::atomic::Ordering::Relaxed);
     pr_info!(
         "percpu: Embedded {} pages/cpu s{static_size} r0 d{} u{unit_size}",
         unit_size / PAGE_SIZE,
