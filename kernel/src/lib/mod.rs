@@ -1,0 +1,12 @@
+//! Pure code: no kernel state, no locks, no `unsafe`; it needs only `alloc` and `uapi`.
+//!
+//! Everything here runs and is tested on the host as it runs in the kernel. Linux: lib/.
+#![forbid(unsafe_code)]
+
+pub mod cmdline;
+pub mod crc32;
+pub mod glob;
+pub mod hexdump;
+pub mod kstrtox;
+pub mod seq_buf;
+pub mod string_helpers;
