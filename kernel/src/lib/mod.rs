@@ -3,10 +3,13 @@
 //! Everything here runs and is tested on the host as it runs in the kernel. Linux: lib/.
 #![forbid(unsafe_code)]
 
+pub mod bitmap;
 pub mod cmdline;
 pub mod crc32;
 pub mod glob;
 pub mod hexdump;
+pub mod idr;
 pub mod kstrtox;
 pub mod seq_buf;
 pub mod string_helpers;
+pub mod xarray;
