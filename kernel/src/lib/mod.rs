@@ -6,10 +6,12 @@
 pub mod bitmap;
 pub mod cmdline;
 pub mod crc32;
+pub mod crypto;
 pub mod glob;
 pub mod hexdump;
 pub mod idr;
 pub mod kstrtox;
+pub mod random;
 pub mod seq_buf;
 pub mod string_helpers;
 pub mod xarray;
