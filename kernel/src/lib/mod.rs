@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bitmap;
+pub mod bootconfig;
 pub mod cmdline;
 pub mod crc32;
 pub mod crypto;
