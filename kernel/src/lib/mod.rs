@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod glob;
 pub mod hexdump;
 pub mod idr;
+pub mod kallsyms;
 pub mod kstrtox;
 pub mod random;
 pub mod seq_buf;
