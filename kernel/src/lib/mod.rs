@@ -8,6 +8,7 @@ pub mod bootconfig;
 pub mod cmdline;
 pub mod crc32;
 pub mod crypto;
+pub mod decompress;
 pub mod glob;
 pub mod hexdump;
 pub mod idr;
