@@ -6,6 +6,7 @@
 pub mod bitmap;
 pub mod bootconfig;
 pub mod cmdline;
+pub mod cpio;
 pub mod crc32;
 pub mod crypto;
 pub mod decompress;
