@@ -2,7 +2,6 @@
 
 use crate::arch::params::Loader;
 pub use crate::arch::params::{BootParams, PixelFormat, ScreenInfo};
-use crate::mm::memblock::PhysRange;
 use crate::mm::{Pfn, PhysAddr, VirtAddr};
 use crate::prelude::*;
 
@@ -11,20 +10,26 @@ pub fn boot_params() -> &'static BootParams {
     static PARAMS: BootParams = BootParams::new(Loader::Pvh, 0);
     &PARAMS
 }
+/// Nothing to ask.
+pub fn setup_arch() {}
 /// An empty command line.
-pub fn setup_arch(_parse_early_param: fn(&str)) -> &'static str {
+pub fn boot_command_line() -> &'static str {
     ""
 }
 /// The template is the only copy.
-pub fn setup_per_cpu_areas(_nr_cpu_ids: usize) {}
+pub fn setup_per_cpu_areas() {}
+/// There is one CPU.
+pub fn smp_setup_processor_id() {}
+/// There is one CPU.
+pub fn smp_prepare_boot_cpu() {}
 /// No initramfs.
-pub fn initrd() -> Option<&'static [u8]> {
-    None
+pub fn initrd_bytes() -> &'static [u8] {
+    &[]
 }
 /// No initramfs.
-pub fn initrd_range() -> Option<PhysRange> {
-    None
-}
+pub fn set_initrd_len(_len: usize) {}
+/// No initramfs.
+pub fn free_initrd_mem() {}
 /// One past the highest page frame of the simulated RAM.
 pub fn max_pfn() -> Pfn {
     PhysAddr::new(super::RAM_SIZE as u64).pfn()
@@ -87,6 +92,19 @@ pub fn debug_checkwx() -> bool {
     true
 }
 /// No init memory.
-pub fn free_initmem(_free: impl FnMut(Pfn)) {}
-/// No image.
-pub fn free_kernel_image_gaps(_free: impl FnMut(Pfn)) {}
+pub fn free_initmem() {}
+/// Where constants begin: unknown here.
+pub fn rodata_start() -> VirtAddr {
+    VirtAddr::new(0)
+}
+/// Where constants end: unknown here.
+pub fn rodata_end() -> VirtAddr {
+    VirtAddr::new(0)
+}
+/// Does not try: a host program cannot survive it.
+///
+/// # Safety
+/// None here.
+pub unsafe fn probe_kernel_write(_addr: VirtAddr, _byte: u8) -> bool {
+    false
+}
