@@ -9,6 +9,7 @@
 // Pure code of the x86 port, for its unit tests.
 #[cfg(test)]
 #[path = "x86/kernel/e820.rs"]
+#[expect(dead_code, reason = "the tests need not use everything")]
 mod e820;
 #[cfg(not(target_os = "none"))]
 #[path = "x86/boot/params.rs"]
