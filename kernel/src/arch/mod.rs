@@ -9,7 +9,11 @@
 // Pure code of the x86 port, for its unit tests.
 #[cfg(test)]
 #[path = "x86/kernel/e820.rs"]
+#[expect(dead_code, reason = "the tests need not use everything")]
 mod e820;
+#[cfg(not(target_os = "none"))]
+#[path = "x86/boot/params.rs"]
+mod params;
 #[cfg(not(target_os = "none"))]
 mod um;
 #[cfg(not(target_os = "none"))]
@@ -22,7 +26,7 @@ use x86 as imp;
 // --- interrupt flag of this CPU (Linux: asm/irqflags.h) ---
 pub use imp::{
     IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
-    local_irq_save, safe_halt,
+    local_irq_save, local_lock_irqsave, local_unlock_irqrestore, safe_halt,
 };
 
 // --- who and where am I (Linux: asm/percpu.h, asm/current.h, asm/preempt.h) ---
@@ -32,18 +36,32 @@ pub use imp::{
 };
 
 // --- physical memory (Linux: asm/page.h) ---
-pub use imp::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
+pub use imp::{
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, phys_to_virt, self_hosted_ram,
+    virt_addr_valid, virt_to_phys, vmemmap_start,
+};
 
-// --- boot: what the loader and the machine say (Linux: asm/setup.h) ---
-#[cfg(target_os = "none")]
-pub use imp::*;
+// --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
+pub use imp::{
+    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, free_initmem,
+    free_initrd_mem, image_sections, initrd_bytes, kallsyms_blob, max_pfn, rodata_end,
+    rodata_start, set_initrd_len, setup_arch, setup_per_cpu_areas, smp_prepare_boot_cpu,
+    smp_setup_processor_id,
+};
+
+// --- the kernel's own address space (Linux: asm/set_memory.h, asm/io.h, linux/vmalloc.h) ---
+pub use imp::{
+    Cache, KProt, VMALLOC_END, VMALLOC_START, debug_checkwx, flush_tlb_kernel_range, ioremap,
+    iounmap, kernel_virt_to_pfn, map_kernel_page, mark_rodata_ro, memremap, probe_kernel_write,
+    set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x, slow_virt_to_phys,
+    unmap_kernel_page, vmemmap_populate,
+};
 
 // --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
 pub use imp::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
     supported_pte_mask,
 };
-
 pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---

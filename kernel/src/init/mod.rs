@@ -3,6 +3,7 @@
 #[macro_use]
 pub mod initcall;
 pub mod calibrate;
+#[cfg(target_os = "none")]
 pub mod main;
 #[macro_use]
 pub mod params;

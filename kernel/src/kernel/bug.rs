@@ -8,7 +8,6 @@ use core::sync::atomic::Ordering;
 use crate::arch;
 use crate::kernel::panic::{self, Taint};
 use crate::kernel::sched::task::TASK_COMM_LEN;
-use crate::prelude::*;
 
 /// First line of every report.
 pub const CUT_HERE: &str = "------------[ cut here ]------------";

@@ -13,6 +13,7 @@ pub mod locking;
 pub mod panic;
 pub mod preempt;
 pub mod ratelimit;
+pub mod resource;
 pub mod sched;
 pub mod signal;
 pub mod softirq;

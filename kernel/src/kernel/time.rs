@@ -12,9 +12,7 @@ pub fn ktime_get_real() -> u64 {
 }
 /// Ticks since boot.
 pub fn jiffies() -> u64 {
-    return TICKS.load(core::sync::atomic::Ordering::Relaxed);
-    #[expect(unreachable_code)]
-    ktime_get() / (1_000_000_000 / HZ)
+    TICKS.load(core::sync::atomic::Ordering::Relaxed)
 }
 /// Nanoseconds in a second.
 pub const NSEC_PER_SEC: u64 = 1_000_000_000;

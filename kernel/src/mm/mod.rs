@@ -1,6 +1,8 @@
 //! Memory management (Linux: mm/).
 
 pub mod addr;
+#[cfg(any(test, target_os = "none"))]
+mod early_heap;
 pub mod filemap;
 pub mod gfp;
 pub mod heap;
@@ -16,13 +18,24 @@ pub mod mmu_gather;
 pub mod mprotect;
 pub mod mremap;
 pub mod msync;
+pub mod mm_init;
+pub mod mmzone;
+pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
+mod page_poison;
 pub mod percpu;
 pub mod pgtable;
+pub mod rodata_test;
+pub mod show_mem;
+mod slab;
+pub mod slab_common;
+pub mod slub;
+mod slub_debug;
 pub mod uaccess;
 pub mod util;
 pub mod vma;
 pub mod vmalloc;
+pub mod vmstat;
 
 pub use addr::{Pfn, PhysAddr, UserAddr, VirtAddr};

@@ -3,19 +3,25 @@
 //! One "CPU" per host thread, interrupts are a flag, memory is a big host allocation.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Mutex, OnceLock};
+
+use uapi::errno::Errno;
 
 use crate::kernel::sched::task::Task;
-use crate::mm::{PhysAddr, VirtAddr};
+use crate::mm::{Pfn, PhysAddr, VirtAddr};
 
+mod boot;
 mod pgtable;
 mod process;
 
 pub use pgtable::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask, switch_mm,
+    supported_pte_mask,
 };
 
+pub use boot::*;
 pub use process::*;
 
 /// log2 of the page size.
@@ -30,6 +36,7 @@ pub const RAM_SIZE: usize = 256 << 20;
 thread_local! {
     static IRQS_OFF: Cell<bool> = const { Cell::new(false) };
     static PREEMPT_COUNT: Cell<i32> = const { Cell::new(0) };
+    static LOCAL_DEPTH: Cell<u32> = const { Cell::new(0) };
     static CURRENT: Cell<*const Task> = const { Cell::new(core::ptr::null()) };
 }
 
@@ -124,6 +131,134 @@ pub fn phys_to_virt(addr: PhysAddr) -> VirtAddr {
 /// The physical address behind a direct-map address.
 pub fn virt_to_phys(addr: VirtAddr) -> PhysAddr {
     PhysAddr::new(addr.as_u64() - ram() as u64)
+}
+
+/// Start of the `struct page` array (Linux: `vmemmap`): zeroed host memory.
+pub fn vmemmap_start() -> usize {
+    static MAP: OnceLock<usize> = OnceLock::new();
+    *MAP.get_or_init(|| {
+        let bytes = (RAM_SIZE >> PAGE_SHIFT) * size_of::<crate::mm::page::Page>();
+        let layout = std::alloc::Layout::from_size_align(bytes, PAGE_SIZE).expect("a valid layout");
+        // SAFETY: the layout is not empty.
+        let base = unsafe { std::alloc::alloc_zeroed(layout) };
+        assert!(!base.is_null(), "the host has no memory for the page array");
+        base as usize
+    })
+}
+/// Start of the vmalloc area: addresses that are only looked at, never used.
+pub const VMALLOC_START: u64 = 0xffff_c900_0000_0000;
+/// End of the vmalloc area.
+pub const VMALLOC_END: u64 = VMALLOC_START + (512 << 30);
+
+bitflags::bitflags! {
+    /// What a kernel mapping allows.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct KProt: u64 {
+        /// Writes are allowed.
+        const RW = 1;
+        /// Instruction fetches fault.
+        const NX = 2;
+    }
+}
+impl KProt {
+    /// Data.
+    pub const KERNEL: KProt = KProt::RW.union(KProt::NX);
+    /// Constants.
+    pub const KERNEL_RO: KProt = KProt::NX;
+    /// Code.
+    pub const KERNEL_ROX: KProt = KProt::empty();
+}
+
+/// The kernel's "page table": frame by page address.
+static KERNEL_MAP: Mutex<BTreeMap<u64, Pfn>> = Mutex::new(BTreeMap::new());
+
+fn kernel_map() -> std::sync::MutexGuard<'static, BTreeMap<u64, Pfn>> {
+    KERNEL_MAP
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Maps one page of the kernel half. Errors: EEXIST.
+pub fn map_kernel_page(addr: VirtAddr, pfn: Pfn, _prot: KProt) -> crate::prelude::Result {
+    match kernel_map().entry(addr.as_u64()) {
+        Entry::Vacant(slot) => {
+            slot.insert(pfn);
+            Ok(())
+        }
+        Entry::Occupied(_) => Err(Errno::EEXIST),
+    }
+}
+/// Unmaps one page and says which frame was there.
+pub fn unmap_kernel_page(addr: VirtAddr) -> Option<Pfn> {
+    kernel_map().remove(&addr.as_u64())
+}
+/// There is no TLB.
+pub fn flush_tlb_kernel_range(_start: VirtAddr, _end: VirtAddr) {}
+/// Physical address that a kernel address is mapped to.
+pub fn slow_virt_to_phys(addr: VirtAddr) -> Option<PhysAddr> {
+    if virt_addr_valid(addr) {
+        return Some(virt_to_phys(addr));
+    }
+    let page = addr.align_down(PAGE_SIZE as u64);
+    let pfn = *kernel_map().get(&page.as_u64())?;
+    Some(pfn.phys() + (addr - page))
+}
+/// The page array is there from the start.
+pub fn vmemmap_populate(_start: Pfn, _end: Pfn, _entry_size: usize) -> crate::prelude::Result {
+    Ok(())
+}
+/// There is no image.
+pub fn image_sections() -> crate::mm::mm_init::ImageSections {
+    crate::mm::mm_init::ImageSections::default()
+}
+/// Whether the direct map covers a kernel address (Linux: `virt_addr_valid`).
+pub fn virt_addr_valid(addr: VirtAddr) -> bool {
+    addr.as_usize().wrapping_sub(ram()) < RAM_SIZE
+}
+/// Memory that the page allocator takes over by itself when it is first asked: unit tests have
+/// no boot. Page 0 stays out, as on a PC.
+pub fn self_hosted_ram() -> Option<(PhysAddr, PhysAddr)> {
+    let end = PhysAddr::new(RAM_SIZE as u64);
+    Some((PhysAddr::new(PAGE_SIZE as u64), end))
+}
+/// Zeroes one page.
+///
+/// # Safety
+/// `page` is a page-aligned address of a whole writable page.
+pub unsafe fn clear_page(page: *mut u8) {
+    // SAFETY: the caller's contract.
+    unsafe { page.write_bytes(0, PAGE_SIZE) };
+}
+/// Copies one page.
+///
+/// # Safety
+/// Both are page-aligned addresses of whole pages that do not overlap; `dst` is writable.
+pub unsafe fn copy_page(dst: *mut u8, src: *const u8) {
+    // SAFETY: the caller's contract.
+    unsafe { dst.copy_from_nonoverlapping(src, PAGE_SIZE) };
+}
+
+/// Serialises the host threads that stand for CPU 0: see `local_lock_irqsave`.
+static LOCAL_LOCK: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Disables interrupts around data of this CPU. All host threads are "CPU 0", so that the test
+/// port needs a real lock (nested sections of one thread take it once).
+pub fn local_lock_irqsave() -> IrqFlags {
+    use std::sync::atomic::Ordering;
+    if LOCAL_DEPTH.replace(LOCAL_DEPTH.get() + 1) == 0 {
+        while LOCAL_LOCK.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+    }
+    local_irq_save()
+}
+/// Ends a section that `local_lock_irqsave` began.
+pub fn local_unlock_irqrestore(flags: IrqFlags) {
+    local_irq_restore(flags);
+    LOCAL_DEPTH.set(LOCAL_DEPTH.get() - 1);
+    if LOCAL_DEPTH.get() == 0 {
+        LOCAL_LOCK.store(false, std::sync::atomic::Ordering::Release);
+    }
 }
 
 /// A random number from the machine.

@@ -11,7 +11,13 @@ pub use asm::irqflags::{
     IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
     local_irq_save, safe_halt,
 };
-pub use asm::page::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
+pub use asm::irqflags::{
+    local_irq_restore as local_unlock_irqrestore, local_irq_save as local_lock_irqsave,
+};
+pub use asm::page::{
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, VMALLOC_END, VMALLOC_START, clear_page, copy_page,
+    phys_to_virt, self_hosted_ram, virt_addr_valid, virt_to_phys, vmemmap_start,
+};
 pub use asm::percpu::{
     current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
     smp_processor_id, this_cpu_offset,
@@ -33,9 +39,6 @@ pub use kernel::process::{
 };
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
-pub use kernel::sections::kallsyms_blob;
-pub use kernel::setup::{initrd, initrd_range, max_pfn, setup_arch};
-pub use kernel::setup_percpu::setup_per_cpu_areas;
 pub use kernel::rtc::read_persistent_clock;
 pub use kernel::signal::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
 pub use kernel::time::{late_time_init, time_init};
@@ -45,10 +48,19 @@ pub use lib::delay::{delay_loops, mdelay, ndelay, udelay};
 pub use lib::usercopy::{
     raw_clear_user, raw_cmpxchg_user_u32, raw_copy_from_user, raw_copy_to_user,
 };
+pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
+pub use kernel::setup::{
+    boot_command_line, free_initrd_mem, initrd_bytes, max_pfn, set_initrd_len, setup_arch,
+};
+pub use kernel::setup_percpu::{setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id};
 pub use mm::dump_pagetables::debug_checkwx;
-pub use mm::init::{free_initmem, free_kernel_image_gaps, mark_rodata_ro, vmemmap_populate};
-pub use mm::init_64::{Cache, KProt, flush_tlb_kernel_range, map_kernel_page, unmap_kernel_page};
+pub use mm::init::{free_initmem, mark_rodata_ro, vmemmap_populate};
+pub use mm::init_64::{
+    Cache, KProt, flush_tlb_kernel_range, kernel_virt_to_pfn, map_kernel_page, slow_virt_to_phys,
+    unmap_kernel_page,
+};
 pub use mm::ioremap::{ioremap, iounmap, memremap};
+pub use mm::nofault::probe_kernel_write;
 pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
 pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
 pub use mm::tlb::flush_tlb_range;

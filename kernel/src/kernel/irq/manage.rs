@@ -4,6 +4,8 @@
 use super::chip::{self, Trigger};
 use super::irqdesc::{DescState, irq_to_desc};
 use crate::arch;
+use crate::kernel::cpu::CPU_ONLINE;
+use crate::mm::percpu::NR_CPUS;
 use crate::prelude::*;
 
 /// What a handler found.
@@ -173,7 +175,7 @@ pub fn irq_set_type(irq: u32, trigger: Trigger) -> Result {
 /// Sends `irq` to `cpu` (Linux: `irq_set_affinity`). Errors: EINVAL.
 pub fn irq_set_affinity(irq: u32, cpu: usize) -> Result {
     let desc = irq_to_desc(irq).ok_or(Errno::EINVAL)?;
-    if !crate::kernel::cpu::cpu_online(cpu) {
+    if cpu >= NR_CPUS || !CPU_ONLINE.test(cpu) {
         return Err(Errno::EINVAL);
     }
     let state = desc.state.lock();

@@ -5,7 +5,6 @@ use super::chip;
 use super::irqdesc::{DescState, IrqDesc};
 use super::manage::IrqReturn;
 use crate::arch;
-use crate::prelude::*;
 
 /// Interrupts of a line, counted in rounds of 100,000.
 #[derive(Default)]

@@ -37,3 +37,8 @@ pub fn wake_up_process(task: &Arc<Task>) -> bool {
 pub fn scheduler_tick() {
     todo!()
 }
+
+/// The first thing a new task does.
+pub fn schedule_tail() {}
+/// Preempts interrupted kernel code.
+pub fn preempt_schedule_irq() {}

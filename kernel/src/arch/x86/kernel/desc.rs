@@ -207,9 +207,9 @@ pub fn cpu_init() {
     // SAFETY: SYSCALL and SYSRET get the GDT's selectors.
     unsafe { wrmsr(MSR_STAR, selectors) };
     // SAFETY: the entry for 64-bit code.
-    unsafe { wrmsr(MSR_LSTAR, entry_64::entry_SYSCALL_64 as usize as u64) };
+    unsafe { wrmsr(MSR_LSTAR, entry_64::entry_SYSCALL_64 as *const () as u64) };
     // SAFETY: the entry for 32-bit code, which answers ENOSYS.
-    unsafe { wrmsr(MSR_CSTAR, entry_64::entry_SYSCALL_compat as usize as u64) };
+    unsafe { wrmsr(MSR_CSTAR, entry_64::entry_SYSCALL_compat as *const () as u64) };
     // SAFETY: entry code starts with interrupts, single step and the direction flag off.
     unsafe { wrmsr(MSR_SYSCALL_MASK, SYSCALL_FLAGS_CLEARED) };
     // SAFETY: SYSCALL is ready now.

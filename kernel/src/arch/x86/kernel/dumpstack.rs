@@ -13,7 +13,7 @@ use crate::arch::x86::asm::msr::{MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, r
 use crate::arch::x86::asm::percpu::top_of_stack;
 use crate::arch::x86::asm::ptrace::PtRegs;
 use crate::arch::x86::mm::maccess::copy_from_kernel_nofault;
-use crate::arch::{irqs_disabled, local_irq_save, smp_processor_id};
+use crate::arch::{irqs_disabled, local_irq_disable, smp_processor_id};
 use crate::kernel::panic::{self, Taint, panic};
 use crate::kernel::{bug, preempt, sched};
 use crate::mm::UserAddr;
@@ -33,8 +33,7 @@ static DIE_OWNER: AtomicI32 = AtomicI32::new(-1);
 
 /// One oops at a time (Linux: `oops_begin`): interrupts off, the console free for us.
 fn oops_begin() {
-    let flags = local_irq_save();
-    core::mem::forget(flags); // `oops_end` never returns to the interrupted code
+    local_irq_disable(); // for good: `oops_end` does not return to the interrupted code
     let cpu = smp_processor_id() as i32;
     if DIE_OWNER.load(Ordering::Acquire) == cpu {
         return; // an oops while printing an oops

@@ -13,14 +13,16 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use uapi::signal::{FPE_FLTDIV, FPE_FLTINV, FPE_FLTOVF, FPE_FLTRES, FPE_FLTUND};
 
-use super::cpu::common::xstate;
+use super::cpu::{Feature, boot_cpu_has};
 use super::process::with_fpu;
 use super::traps::Trap;
 use crate::arch::smp_processor_id;
-use crate::arch::x86::asm::cr::{Cr0, read_cr0, write_cr0};
+use crate::arch::x86::asm::cr::{Cr0, Cr4, read_cr0, read_cr4, write_cr0, write_cr4, xsetbv};
 use crate::mm::percpu::PerCpu;
 use crate::prelude::*;
 
+/// x87, SSE, AVX and the three parts of AVX-512: the features that programs expect.
+const XFEATURES_WANTED: u64 = 0b1110_0111;
 /// x87 and SSE, which FXSAVE knows as well.
 pub const XFEATURES_LEGACY: u64 = 0b11;
 /// Bytes of the FXSAVE part.
@@ -60,16 +62,14 @@ pub fn mxcsr_mask() -> u32 {
     MXCSR_MASK.load(Ordering::Relaxed)
 }
 
-/// Measures the state that `cpu::common` switched on (Linux: `fpu__init_system`). Boot CPU.
+/// Switches the FPU and the XSAVE features on and measures the state
+/// (Linux: `fpu__init_system`). Boot CPU.
 #[__init]
 pub fn fpu_init_system() {
-    let xstate = xstate();
-    let features = xstate.features;
-    STATE_SIZE.store(xstate.size, Ordering::Relaxed);
+    fpu_init_cpu();
     MXCSR_MASK.store(read_mxcsr_mask(), Ordering::Relaxed);
-    if xstate.xsave {
-        XFEATURES.store(features, Ordering::Relaxed);
-    } else {
+    let features = xfeatures();
+    if features == 0 {
         pr_info!("x86/fpu: x87 FPU will use FXSAVE");
         return;
     }
@@ -98,6 +98,42 @@ pub fn fpu_init_system() {
         "x86/fpu: Enabled xstate features 0x{features:x}, context size is {} bytes, using 'standard' format.",
         state_size()
     );
+}
+
+/// The part that every CPU needs (Linux: `fpu__init_cpu`).
+pub fn fpu_init_cpu() {
+    let cr0 = read_cr0() & !(Cr0::EM | Cr0::TS).bits() | (Cr0::MP | Cr0::NE).bits();
+    // SAFETY: the FPU is on and reports its errors as exception 16.
+    unsafe { write_cr0(cr0) };
+    let mut cr4 = read_cr4() | (Cr4::OSFXSR | Cr4::OSXMMEXCPT).bits();
+    let has_xsave = boot_cpu_has(Feature::XSAVE);
+    if has_xsave {
+        cr4 |= Cr4::OSXSAVE.bits();
+    }
+    // SAFETY: this file saves and restores what the bits make usable.
+    unsafe { write_cr4(cr4) };
+    // SAFETY: resets the x87 state, which belongs to nobody yet.
+    unsafe { asm!("fninit", options(nostack)) };
+    if has_xsave {
+        enable_xfeatures();
+    }
+}
+
+/// AVX-512 is all three parts or none, and none without AVX.
+fn enable_xfeatures() {
+    const AVX: u64 = 1 << 2;
+    const AVX512: u64 = 0b1110_0000;
+    let leaf = __cpuid_count(0xd, 0);
+    let mut features = XFEATURES_WANTED & (u64::from(leaf.edx) << 32 | u64::from(leaf.eax));
+    if features & (AVX | AVX512) != AVX | AVX512 {
+        features &= !AVX512;
+    }
+    features |= XFEATURES_LEGACY;
+    // SAFETY: CR4.OSXSAVE is on and the CPU has these features.
+    unsafe { xsetbv(0, features) };
+    XFEATURES.store(features, Ordering::Relaxed);
+    // EBX is the size for the features that are on now.
+    STATE_SIZE.store(__cpuid_count(0xd, 0).ebx as usize, Ordering::Relaxed);
 }
 
 fn read_mxcsr_mask() -> u32 {

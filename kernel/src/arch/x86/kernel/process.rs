@@ -143,7 +143,7 @@ struct InactiveTaskFrame {
 /// nobody else knows it yet. Errors: ENOMEM.
 pub fn copy_thread(child: &Task, stack_top: VirtAddr, entry: ThreadEntry<'_>) -> Result {
     let mut frame = InactiveTaskFrame {
-        ret: ret_from_fork_asm as usize as u64,
+        ret: ret_from_fork_asm as *const () as u64,
         ..Default::default()
     };
     let mut regs = PtRegs::default();
@@ -153,7 +153,7 @@ pub fn copy_thread(child: &Task, stack_top: VirtAddr, entry: ThreadEntry<'_>) ->
     };
     match entry {
         ThreadEntry::Kernel { f, arg } => {
-            frame.rbx = f as usize as u64;
+            frame.rbx = f as *const () as u64;
             frame.r12 = arg as u64;
         }
         ThreadEntry::User {

@@ -73,6 +73,7 @@ pub fn trap_init() {
     idt::idt_setup_traps();
     desc::cpu_init();
     fpu::fpu_init_system();
+    super::mce::mcheck_cpu_init();
     process::init_idle_stack(init_stack().1);
     if boot_cpu_has(Feature::SMAP) {
         usercopy::smap_enabled();
