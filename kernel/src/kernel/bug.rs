@@ -55,7 +55,10 @@ fn printk_default(args: fmt::Arguments<'_>) {
 /// `dump_stack_print_info`). Any context.
 pub fn dump_stack_print_info() {
     let (pid, comm) = running_task();
-    let len = comm.iter().position(|&byte| byte == 0).unwrap_or(TASK_COMM_LEN);
+    let len = comm
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(TASK_COMM_LEN);
     printk_default(format_args!(
         "CPU: {} PID: {pid} Comm: {} {} {} #1",
         arch::smp_processor_id(),

@@ -64,7 +64,12 @@ pub fn clockevents_register_device(cpu: usize, device: Arc<dyn ClockEventDevice>
 }
 /// Offers a clock source.
 pub fn clocksource_register(source: Arc<dyn ClockSource>) {
-    crate::pr_info!("clocksource: {} rating {} {} Hz", source.name(), source.rating(), source.freq_hz());
+    crate::pr_info!(
+        "clocksource: {} rating {} {} Hz",
+        source.name(),
+        source.rating(),
+        source.freq_hz()
+    );
 }
 /// Makes the cycle counter the base of log times.
 pub fn sched_clock_register(freq_hz: u64) {

@@ -72,7 +72,10 @@ fn oops_end(regs: &PtRegs, sig: i32) {
 /// The header and the body of a report (Linux: `__die`).
 fn show_oops(what: fmt::Arguments<'_>, regs: &PtRegs, error_code: u64) {
     let count = DIE_COUNTER.fetch_add(1, Ordering::Relaxed) + 1;
-    printk_default(format_args!("{what}: {:04x} [#{count}] SMP", error_code & 0xffff));
+    printk_default(format_args!(
+        "{what}: {:04x} [#{count}] SMP",
+        error_code & 0xffff
+    ));
     show_regs(regs);
 }
 
@@ -387,6 +390,10 @@ pub fn handle_stack_overflow(regs: &PtRegs, address: u64, hit: GuardHit) -> ! {
 pub fn note_irqs_at_death() {
     let task = sched::current();
     if irqs_disabled() {
-        pr_info!("note: {}[{}] exited with irqs disabled", task.comm(), task.pid());
+        pr_info!(
+            "note: {}[{}] exited with irqs disabled",
+            task.comm(),
+            task.pid()
+        );
     }
 }

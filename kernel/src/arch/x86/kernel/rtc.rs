@@ -45,7 +45,11 @@ fn read_raw() -> RawTime {
         day: cmos_read(DAY_OF_MONTH),
         month: cmos_read(MONTH),
         year: cmos_read(YEAR),
-        century: if (0x10..0x80).contains(&century) { cmos_read(century) } else { 0 },
+        century: if (0x10..0x80).contains(&century) {
+            cmos_read(century)
+        } else {
+            0
+        },
         control: cmos_read(STATUS_B),
     }
 }

@@ -45,7 +45,11 @@ pub fn tsc_early_init() {
     TSC_HZ.store(hz, Ordering::Relaxed);
     let khz = hz / 1000;
     set_cpu_khz(khz as u32);
-    pr_info!("tsc: Detected {}.{:03} MHz processor", khz / 1000, khz % 1000);
+    pr_info!(
+        "tsc: Detected {}.{:03} MHz processor",
+        khz / 1000,
+        khz % 1000
+    );
     crate::kernel::time::sched_clock_register(hz);
 }
 
@@ -77,7 +81,11 @@ fn native_calibrate_tsc() -> Option<u64> {
         return Some(u64::from(ratio.ecx) * u64::from(ratio.ebx) / u64::from(ratio.eax));
     }
     // Without the crystal's rate: the base frequency, which is coarse but the same on all boots.
-    let base_mhz = if max_leaf >= 0x16 { __cpuid(0x16).eax & 0xffff } else { 0 };
+    let base_mhz = if max_leaf >= 0x16 {
+        __cpuid(0x16).eax & 0xffff
+    } else {
+        0
+    };
     (base_mhz != 0).then(|| u64::from(base_mhz) * 1_000_000)
 }
 
@@ -123,8 +131,10 @@ fn quick_pit_calibrate() -> Option<u64> {
 
 /// A counter of known rate other than the TSC.
 #[derive(Clone, Copy)]
-enum Reference {
+pub enum Reference {
+    /// See `hpet`.
     Hpet,
+    /// See `acpi_pm`.
     PmTimer,
 }
 
@@ -175,14 +185,6 @@ impl Reference {
         let (took, count, before) = (0..5).map(try_once).min().unwrap_or((0, 0, 0));
         (count, before.wrapping_add(took / 2))
     }
-    /// Waits until `ns` have passed; returns how many it were. `None` if the counter stops.
-    fn wait(self, start: u32, ns: u64) -> Option<u64> {
-        let ticks = ns * self.freq_hz() / NSEC_PER_SEC;
-        (0..10_000_000u32).find_map(|_| {
-            let passed = u64::from(self.read().wrapping_sub(start) & self.mask());
-            (passed >= ticks).then(|| passed * NSEC_PER_SEC / self.freq_hz())
-        })
-    }
 }
 
 /// Measures 10 ms by another counter (Linux: `pit_hpet_ptimer_calibrate_cpu`).
@@ -193,7 +195,7 @@ fn calibrate_by_reference() -> Option<u64> {
         return None;
     };
     let (start, tsc_start) = reference.sample();
-    reference.wait(start, 10_000_000)?;
+    Stopwatch::Reference(reference).wait_until(start.into(), 10_000_000)?;
     let (end, tsc_end) = reference.sample();
     let ticks = u64::from(end.wrapping_sub(start) & reference.mask());
     pr_info!("tsc: using {} reference calibration", reference.name());
@@ -201,21 +203,47 @@ fn calibrate_by_reference() -> Option<u64> {
     u64::try_from(cycles * u128::from(reference.freq_hz()) / u128::from(ticks.max(1))).ok()
 }
 
-/// Waits for about `ns` by whatever counter works; returns how long it was, ns.
-/// `None` when nothing counts.
-pub fn reference_wait(ns: u64) -> Option<u64> {
-    let hz = tsc_hz();
-    if hz == 0 {
-        let reference = Reference::find()?;
-        return reference.wait(reference.read(), ns);
-    }
-    let start = get_cycles();
-    let ticks = u128::from(ns) * u128::from(hz) / u128::from(NSEC_PER_SEC);
-    loop {
-        let passed = u128::from(get_cycles().wrapping_sub(start));
-        if passed >= ticks {
-            return u64::try_from(passed * u128::from(NSEC_PER_SEC) / u128::from(hz)).ok();
+/// The TSC if its rate is known, else another counter: measures short times without interrupts.
+pub enum Stopwatch {
+    /// The time stamp counter.
+    Tsc,
+    /// Something slower.
+    Reference(Reference),
+}
+
+impl Stopwatch {
+    /// The best one there is.
+    pub fn find() -> Option<Self> {
+        if tsc_hz() != 0 {
+            return Some(Stopwatch::Tsc);
         }
+        Reference::find().map(Stopwatch::Reference)
+    }
+    /// The counter now.
+    pub fn now(&self) -> u64 {
+        match self {
+            Stopwatch::Tsc => get_cycles(),
+            Stopwatch::Reference(reference) => reference.read().into(),
+        }
+    }
+    /// Nanoseconds since the counter was at `start`.
+    pub fn elapsed_ns(&self, start: u64) -> u64 {
+        let passed = self.now().wrapping_sub(start);
+        let (passed, hz) = match self {
+            Stopwatch::Tsc => (passed, tsc_hz()),
+            Stopwatch::Reference(reference) => {
+                (passed & u64::from(reference.mask()), reference.freq_hz())
+            }
+        };
+        let ns = u128::from(passed) * u128::from(NSEC_PER_SEC) / u128::from(hz.max(1));
+        u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+    /// Waits until `ns` have passed since `start`. `None` if the counter stands still.
+    pub fn wait_until(&self, start: u64, ns: u64) -> Option<()> {
+        const MAX_LOOKS: u32 = 100_000_000;
+        (0..MAX_LOOKS)
+            .find(|_| self.elapsed_ns(start) >= ns)
+            .map(|_| ())
     }
 }
 
@@ -227,7 +255,11 @@ impl ClockSource for Tsc {
     }
     fn rating(&self) -> u32 {
         // It may stop in deep sleep, or change its rate, on old CPUs.
-        if KNOWN_FREQ.load(Ordering::Relaxed) || is_stable() { 300 } else { 240 }
+        if KNOWN_FREQ.load(Ordering::Relaxed) || is_stable() {
+            300
+        } else {
+            240
+        }
     }
     fn read(&self) -> u64 {
         get_cycles()
