@@ -7,7 +7,7 @@ use crate::arch;
 use crate::fs::file::FilesStruct;
 use crate::fs::fs_struct::FsStruct;
 use crate::kernel::cred::Cred;
-use crate::kernel::signal::{SigHand, SigPending, SignalStruct};
+use crate::kernel::signal::{SigContext, SigHand, SigPending, SignalStruct};
 use crate::mm::mmap::MmStruct;
 use crate::prelude::*;
 
@@ -101,13 +101,15 @@ pub struct Task {
     /// Open files.
     pub files: SpinLock<Option<Arc<FilesStruct>>>,
     /// Signal handlers, shared with CLONE_SIGHAND.
-    pub sighand: SpinLock<Arc<SigHand>>,
+    pub sighand: IrqSpinLock<Arc<SigHand>>,
     /// Shared by the threads of a group: group-wide signals, limits, tty, job control, times.
     pub signal: Arc<SignalStruct>,
     /// Blocked signals of this thread (bit n-1 for signal n).
     pub blocked: AtomicU64,
     /// Thread-directed pending signals.
     pub pending: IrqSpinLock<SigPending>,
+    /// Saved mask, alternate stack, restart block.
+    pub sigctx: IrqSpinLock<SigContext>,
     /// Credentials.
     pub cred: SpinLock<Arc<Cred>>,
     /// Family links.
