@@ -101,7 +101,9 @@ fn follow(title: &str, stderr: ChildStderr) -> String {
             Line::Count(done, total) => step.count(done, total),
             Line::Status(text) if text.starts_with("Finished") => {}
             Line::Status(text) => step.note(&text),
-            Line::Blank => {}
+            // The compiler parts its messages with empty lines, and cargo clears its bar with blanks.
+            Line::Blank if diagnostics.is_empty() || diagnostics.ends_with("\n\n") => {}
+            Line::Blank => diagnostics.push('\n'),
             Line::Diagnostic => {
                 diagnostics.push_str(&line);
                 diagnostics.push('\n');
@@ -118,7 +120,7 @@ enum Line {
     Count(u64, u64),
     /// `Compiling x`, `Downloading y`.
     Status(String),
-    /// Only blanks: cargo clearing its bar.
+    /// Nothing, or only blanks.
     Blank,
     /// Everything else: the compiler speaks.
     Diagnostic,

@@ -51,6 +51,9 @@ pub struct RunOptions {
     /// Boot this cpio archive, plain or compressed, instead of ours
     #[arg(long, value_name = "FILE")]
     pub initramfs: Option<PathBuf>,
+    /// Boot this kernel, ready built, instead of ours
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
     /// More kernel parameters
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub append: Option<String>,

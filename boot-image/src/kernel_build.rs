@@ -45,6 +45,14 @@ impl Kernel {
         Ok(kernel)
     }
 
+    /// A kernel from elsewhere, taken as it is.
+    pub fn ready_built(file: &Path) -> Self {
+        Self {
+            elf: file.to_owned(),
+            image: file.to_owned(),
+        }
+    }
+
     fn named(workspace: &Workspace, features: &[&str]) -> Result<Self> {
         let mut name = String::from("vmlinux");
         for feature in features {

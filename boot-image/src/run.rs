@@ -25,7 +25,10 @@ const STATUS_PANIC: u8 = 1;
 pub fn run(workspace: &Workspace, options: &RunOptions) -> Result<u8> {
     setup::packages(&needs(options))?;
     let toolchain = setup::toolchain(workspace)?;
-    let kernel = Kernel::build(workspace, &toolchain, &[])?;
+    let kernel = match &options.kernel {
+        Some(file) => Kernel::ready_built(file),
+        None => Kernel::build(workspace, &toolchain, &[])?,
+    };
     let media = media(workspace, &toolchain, &kernel, options)?;
     let qemu = QemuCommand {
         cmdline: Some(cmdline(options)),

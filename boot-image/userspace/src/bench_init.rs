@@ -45,7 +45,8 @@ mod entry {
         mov eax, 1                      // write(1, text)
         mov edi, 1
         lea rsi, [rip + text]
-        mov edx, offset text_end - text
+        lea rdx, [rip + text_end]
+        sub rdx, rsi
         syscall
         pop rsi
         mov eax, 1                      // write(1, digits and the line feed)
