@@ -117,9 +117,9 @@ impl Machine {
         Ok(outcome)
     }
 
-    /// The process number of QEMU.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Whether QEMU has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// QEMU has ended: its pipe closes as soon as the reader has taken what is left.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -22,9 +22,9 @@ pub struct Qmp {
 }
 
 impl Qmp {
-    /// Connects to QEMU's socket, which may not be there yet.
-    pub fn connect(socket: &Path) -> Result<Self> {
-        let stream = connect(socket)?;
+    /// Connects to QEMU's socket, which may not be there yet. `is_running` tells when waiting for it has become vain.
+    pub fn connect(socket: &Path, is_running: impl FnMut() -> bool) -> Result<Self> {
+        let stream = connect(socket, is_running)?;
         let copy = stream.try_clone().map_err(broken)?;
         let (sender, messages) = channel();
         std::thread::spawn(move || {
@@ -69,14 +69,20 @@ impl Qmp {
             .map(drop)
     }
 
+    /// Presses keys at the same time, by QEMU's names for them.
+    pub fn send_key(&mut self, keys: &[&str]) -> Result<()> {
+        let keys: Vec<Value> = keys
+            .iter()
+            .map(|key| json!({ "type": "qcode", "data": key }))
+            .collect();
+        self.execute("send-key", json!({ "keys": keys })).map(drop)
+    }
+
     /// Why the machine stopped, once it has: `guest-shutdown`, `guest-reset`, ...
     pub fn shutdown_reason(&mut self) -> Option<String> {
-        // The sender goes away with QEMU's end of the socket, so this ends too.
-        loop {
-            match self.messages.recv_timeout(Duration::from_secs(1)) {
-                Ok(message) => self.note_event(&message),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        // The sender goes away with QEMU's end of the socket, so this ends before the timeout.
+        while let Ok(message) = self.messages.recv_timeout(Duration::from_secs(1)) {
+            self.note_event(&message);
         }
         self.shutdown_reason.clone()
     }
@@ -95,12 +101,12 @@ fn shutdown_reason(message: &Value) -> Option<&str> {
     message.get("data")?.get("reason")?.as_str()
 }
 
-fn connect(socket: &Path) -> Result<UnixStream> {
+fn connect(socket: &Path, mut is_running: impl FnMut() -> bool) -> Result<UnixStream> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match UnixStream::connect(socket) {
             Ok(stream) => return Ok(stream),
-            Err(error) if Instant::now() >= deadline => return Err(broken(error)),
+            Err(error) if Instant::now() >= deadline || !is_running() => return Err(broken(error)),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
