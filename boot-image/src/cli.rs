@@ -11,7 +11,12 @@ use crate::qemu::Firmware;
 /// Without a command it runs: `cargo run` and `cargo run -- run` are the same. Whatever the machine lacks is fetched or
 /// built first, or named with the command to type.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "boot-image", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "boot-image",
+    bin_name = "cargo run --",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

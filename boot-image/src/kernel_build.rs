@@ -68,8 +68,8 @@ impl Kernel {
 }
 
 /// The one place that knows how the kernel is compiled: `subcommand` is `build` or `clippy`.
-pub fn kernel_command(workspace: &Workspace, subcommand: &str, target_dir: &str) -> Command {
-    let mut command = cargo::command(workspace, subcommand, target_dir);
+pub fn kernel_command(workspace: &Workspace, subcommand: &str) -> Command {
+    let mut command = cargo::command(workspace, subcommand, TARGET_DIR);
     command.args(["-p", "kernel", "--profile", PROFILE, "--target", TARGET]);
     command.args([
         "-Zbuild-std=core,alloc,compiler_builtins",
@@ -80,7 +80,7 @@ pub fn kernel_command(workspace: &Workspace, subcommand: &str, target_dir: &str)
 }
 
 fn build_command(workspace: &Workspace, features: &[&str]) -> Command {
-    let mut command = kernel_command(workspace, "build", TARGET_DIR);
+    let mut command = kernel_command(workspace, "build");
     command.args(["--bin", "vmlinux"]);
     if !features.is_empty() {
         command.arg("--features").arg(features.join(","));

@@ -9,11 +9,11 @@ use crate::workspace::Workspace;
 /// Checks everything; a warning is an error.
 pub fn lint(workspace: &Workspace) -> Result<()> {
     setup::toolchain(workspace)?;
-    let mut host = cargo::command(workspace, "clippy", "lint");
+    let mut host = cargo::command(workspace, "clippy", "");
     host.args(["--workspace", "--all-targets", "--", "-D", "warnings"]);
     cargo::run("Checking the host port", &mut host)?;
     for features in [&[][..], &["--features", "boot-tests"]] {
-        let mut metal = kernel_command(workspace, "clippy", "lint");
+        let mut metal = kernel_command(workspace, "clippy");
         metal.args(["--lib", "--bin", "vmlinux"]).args(features);
         metal.args(["--", "-D", "warnings"]);
         cargo::run("Checking the bare metal port", &mut metal)?;

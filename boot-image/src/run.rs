@@ -7,7 +7,7 @@ use crate::cli::RunOptions;
 use crate::command::start_error;
 use crate::compress::Compression;
 use crate::disk_image::DiskTool;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileContext, Result};
 use crate::kernel_build::Kernel;
 use crate::machine::wait_for;
 use crate::progress::say;
@@ -23,6 +23,9 @@ const STATUS_PANIC: u8 = 1;
 
 /// Builds what is needed, boots it, and returns the exit status of the whole command.
 pub fn run(workspace: &Workspace, options: &RunOptions) -> Result<u8> {
+    for file in options.kernel.iter().chain(&options.initramfs) {
+        std::fs::File::open(file).doing("read", file)?;
+    }
     setup::packages(&needs(options))?;
     let toolchain = setup::toolchain(workspace)?;
     let kernel = match &options.kernel {
