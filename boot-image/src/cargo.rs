@@ -83,13 +83,8 @@ pub fn run(title: &str, command: &mut Command) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(Error::Failed {
-        what: format!(
-            "{} ({status}): the compiler's messages are above; this step",
-            title.to_lowercase()
-        ),
-        output: String::new(),
-    })
+    let step = title.to_lowercase();
+    Err(Error::Other(format!("{step} failed ({status}); the reasons are above")))
 }
 
 /// Shows cargo's progress and returns the lines that are not progress.

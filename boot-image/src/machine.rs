@@ -70,12 +70,15 @@ impl Machine {
     pub fn expect(&mut self, text: &str, timeout: Duration) -> Result<String> {
         let deadline = Instant::now() + timeout;
         let mut state = self.console.lock();
+        // What was looked through in vain is not looked through again.
+        let mut from = self.taken;
         loop {
-            if let Some(position) = find(&state.bytes[self.taken..], text.as_bytes()) {
-                let before = lossy(&state.bytes[self.taken..self.taken + position]);
-                self.taken += position + text.len();
+            if let Some(position) = find(&state.bytes[from..], text.as_bytes()) {
+                let before = lossy(&state.bytes[self.taken..from + position]);
+                self.taken = from + position + text.len();
                 return Ok(before);
             }
+            from = from.max(state.bytes.len().saturating_sub(text.len()));
             let left = deadline.saturating_duration_since(Instant::now());
             if state.closed || left.is_zero() {
                 let reason = if state.closed {

@@ -71,11 +71,18 @@ impl Need {
             Self::QemuWindow => Path::new("/usr/share/doc/qemu-system-gui").exists(),
             Self::Ovmf => find_ovmf().is_some(),
             Self::Busybox => fs::read(BUSYBOX).is_ok_and(|elf| is_static(&elf)),
-            Self::CLibrary => Path::new("/usr/lib/x86_64-linux-gnu/libc.a").exists(),
+            Self::CLibrary => has_c_library(),
             Self::Zstd => is_in_path("zstd"),
             Self::Xz => is_in_path("xz"),
         }
     }
+}
+
+/// Whether the linker finds the C library's archive: it names the file with its folder then.
+fn has_c_library() -> bool {
+    let mut linker = Command::new("cc");
+    linker.arg("-print-file-name=libc.a");
+    capture("asking the linker", &mut linker).is_ok_and(|path| path.contains('/'))
 }
 
 /// The installed firmware: its code and its variables.
