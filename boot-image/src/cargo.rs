@@ -84,7 +84,9 @@ pub fn run(title: &str, command: &mut Command) -> Result<()> {
         return Ok(());
     }
     let step = title.to_lowercase();
-    Err(Error::Other(format!("{step} failed ({status}); the reasons are above")))
+    Err(Error::Other(format!(
+        "{step} failed ({status}); the reasons are above"
+    )))
 }
 
 /// Shows cargo's progress and returns the lines that are not progress.

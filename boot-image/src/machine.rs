@@ -40,7 +40,7 @@ struct ConsoleState {
 impl Machine {
     /// Starts QEMU. All that the guest prints, and QEMU's own messages, are copied to `log`.
     pub fn start(qemu: &QemuCommand, log: Option<&Path>) -> Result<Self> {
-        let mut command = dying_with_parent(&qemu.command()?);
+        let mut command = dying_with_parent(&qemu.command()?, "KILL");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut log = log
             .map(|path| File::create(path).doing("create", path))
@@ -192,18 +192,19 @@ pub fn wait_for(child: &mut Child, timeout: Option<Duration>) -> Result<Outcome>
     Ok(Outcome::DeadlineReached)
 }
 
-/// Lets the kernel of this machine end QEMU when the thread that started it ends, however that happens.
-fn dying_with_parent(command: &Command) -> Command {
-    if !is_in_path("setpriv") {
-        let mut same = Command::new(command.get_program());
-        same.args(command.get_args());
-        return same;
-    }
-    let mut wrapped = Command::new("setpriv");
-    wrapped
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(command.get_program())
-        .args(command.get_args());
+/// Lets this machine's kernel send QEMU a signal when the thread that started it ends, however that happens.
+pub fn dying_with_parent(command: &Command, signal: &str) -> Command {
+    const WRAPPER: &str = "setpriv";
+    let mut wrapped = if is_in_path(WRAPPER) {
+        let mut wrapper = Command::new(WRAPPER);
+        wrapper
+            .args(["--pdeathsig", signal, "--"])
+            .arg(command.get_program());
+        wrapper
+    } else {
+        Command::new(command.get_program())
+    };
+    wrapped.args(command.get_args());
     wrapped
 }
 

@@ -9,7 +9,7 @@ use crate::compress::Compression;
 use crate::disk_image::DiskTool;
 use crate::error::{Error, FileContext, Result};
 use crate::kernel_build::Kernel;
-use crate::machine::wait_for;
+use crate::machine::{dying_with_parent, wait_for};
 use crate::progress::say;
 use crate::qemu::{DEFAULT_CMDLINE, EXIT_PARAMETER, Firmware, Media, Outcome, QemuCommand, Serial};
 use crate::setup::{self, Need};
@@ -133,7 +133,8 @@ fn announce(options: &RunOptions, kernel: &Kernel) {
 
 fn boot(qemu: &QemuCommand, timeout: Option<Duration>) -> Result<Outcome> {
     let _guard = TerminalGuard::new();
-    let mut command = qemu.command()?;
+    // QEMU gives the terminal back when it is asked to end, so it is asked.
+    let mut command = dying_with_parent(&qemu.command()?, "TERM");
     let mut child = command
         .spawn()
         .map_err(|source| start_error(&command, source))?;
