@@ -69,6 +69,12 @@ impl Qmp {
             .map(drop)
     }
 
+    /// Runs a line of QEMU's monitor for people, such as `info registers` or `nmi`, and returns what it prints.
+    pub fn monitor(&mut self, line: &str) -> Result<String> {
+        let answer = self.execute("human-monitor-command", json!({ "command-line": line }))?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
     /// Presses keys at the same time, by QEMU's names for them.
     pub fn send_key(&mut self, keys: &[&str]) -> Result<()> {
         let keys: Vec<Value> = keys

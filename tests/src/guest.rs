@@ -99,6 +99,15 @@ impl Guest {
         }
     }
 
+    /// Runs a line of QEMU's monitor, such as `info registers` or `nmi`, and returns what it prints.
+    #[track_caller]
+    pub fn monitor(&mut self, line: &str) -> String {
+        match self.qmp.monitor(line) {
+            Ok(answer) => answer,
+            Err(error) => self.fail(&error),
+        }
+    }
+
     /// Writes a picture of the screen to `target/tests/NAME.png` and returns its path.
     #[track_caller]
     pub fn screendump(&mut self, name: &str) -> PathBuf {
