@@ -1,27 +1,26 @@
-//! Kindling's kernel.
+//! Kindling: a kernel that boots the way Linux boots, step by step, under Linux's names.
+//!
+//! The modules stand in the order in which data flows through them: the machine hands over in
+//! [`arch`], [`init`] walks the boot path, [`mm`] and [`mod@kernel`] provide memory and tasks,
+//! [`fs`] files, [`drivers`] devices; [`lib`] holds pure code that knows no kernel state.
 #![cfg_attr(target_os = "none", no_std)]
-#![cfg_attr(target_os = "none", feature(allow_internal_unsafe))]
+#![cfg_attr(
+    target_os = "none",
+    feature(allow_internal_unsafe, alloc_error_handler)
+)]
+#![cfg_attr(
+    target_os = "none",
+    expect(internal_features, reason = "section macros vouch for link_section")
+)]
 
-#[cfg(target_os = "none")]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! { loop {} }
+extern crate alloc;
 
-#[macro_export]
-#[cfg_attr(target_os = "none", allow_internal_unsafe)]
-macro_rules! initc {
-    ($f:path) => {
-        const _: () = {
-            #[used]
-            #[cfg_attr(target_os = "none", unsafe(link_section = ".initcall6.init"))]
-            static INITCALL: fn() -> i32 = $f;
-        };
-    };
-}
-pub mod a {
-    #![forbid(unsafe_code)]
-    fn foo() -> i32 { 3 }
-    crate::initc!(foo);
-}
-#[cfg(target_os = "none")]
-#[unsafe(no_mangle)]
-pub extern "C" fn _start() -> ! { loop {} }
+pub mod arch;
+#[macro_use]
+pub mod kernel;
+pub mod drivers;
+pub mod fs;
+pub mod init;
+pub mod mm;
+
+pub mod prelude;

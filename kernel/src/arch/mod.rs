@@ -1,0 +1,43 @@
+//! The port contract: everything portable code may ask of a machine, in one list.
+//!
+//! `x86` is the real machine (target x86_64-unknown-none). `um` runs the portable code as an
+//! ordinary host program, so that unit tests sit under the code (Linux: arch/um).
+//!
+//! The other direction is as short: arch code calls `start_kernel`, `do_syscall`, `handle_irq`,
+//! `do_page_fault`, `schedule_tail`, `do_notify_resume` and nothing else upward.
+
+#[cfg(not(target_os = "none"))]
+mod um;
+#[cfg(not(target_os = "none"))]
+use um as imp;
+#[cfg(target_os = "none")]
+pub mod x86;
+#[cfg(target_os = "none")]
+use x86 as imp;
+
+// --- interrupt flag of this CPU (Linux: asm/irqflags.h) ---
+pub use imp::{
+    IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
+    local_irq_save, safe_halt,
+};
+
+// --- who and where am I (Linux: asm/percpu.h, asm/current.h, asm/preempt.h) ---
+pub use imp::{
+    current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
+    smp_processor_id, this_cpu_offset,
+};
+
+// --- physical memory (Linux: asm/page.h) ---
+pub use imp::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
+
+// --- user address spaces (Linux: asm/pgtable.h, asm/uaccess.h, asm/mmu_context.h) ---
+pub use imp::{PageTable, raw_copy_from_user, raw_copy_to_user};
+
+// --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
+pub use imp::{PtRegs, ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
+
+// --- time, entropy, the way out ---
+pub use imp::{
+    arch_get_random, early_console_write, get_cycles, machine_halt, machine_power_off,
+    machine_restart, qemu_exit,
+};

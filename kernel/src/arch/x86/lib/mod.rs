@@ -1,0 +1,2 @@
+//! Stubs.
+pub mod usercopy;

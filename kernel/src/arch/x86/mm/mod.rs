@@ -1,0 +1,2 @@
+//! Page tables and faults (Linux: arch/x86/mm/).
+pub mod pgtable;

@@ -1,0 +1,3 @@
+//! User page tables (Linux: asm/pgtable.h).
+/// A user page table.
+pub struct PageTable {}

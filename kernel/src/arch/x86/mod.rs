@@ -1,0 +1,26 @@
+//! x86_64 on bare metal (Linux: arch/x86/).
+
+pub mod asm;
+pub mod boot;
+pub mod entry;
+pub mod kernel;
+pub mod lib;
+pub mod mm;
+
+pub use asm::irqflags::{
+    IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
+    local_irq_save, safe_halt,
+};
+pub use asm::page::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
+pub use asm::percpu::{
+    current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
+    smp_processor_id, this_cpu_offset,
+};
+pub use asm::ptrace::PtRegs;
+pub use kernel::early_printk::early_console_write;
+pub use kernel::process::{ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
+pub use kernel::random::arch_get_random;
+pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
+pub use kernel::tsc::get_cycles;
+pub use lib::usercopy::{raw_copy_from_user, raw_copy_to_user};
+pub use mm::pgtable::PageTable;

@@ -1,0 +1,3 @@
+//! Terminals (Linux: drivers/tty/).
+/// A terminal (Linux: `struct tty_struct`). Owner: tty.
+pub struct Tty {}

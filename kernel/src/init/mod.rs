@@ -1,0 +1,6 @@
+//! The boot path (Linux: init/).
+
+#[macro_use]
+pub mod initcall;
+#[macro_use]
+pub mod params;

@@ -1,0 +1,11 @@
+//! The core kernel (Linux: kernel/).
+
+#[macro_use]
+pub mod printk;
+pub mod cred;
+pub mod locking;
+pub mod preempt;
+pub mod sched;
+pub mod signal;
+pub mod syscall;
+pub mod time;

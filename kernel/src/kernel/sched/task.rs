@@ -1,0 +1,245 @@
+//! The task (Linux: include/linux/sched.h, `struct task_struct`).
+
+use core::ops::Deref;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use crate::arch;
+use crate::fs::file::FilesStruct;
+use crate::fs::fs_struct::FsStruct;
+use crate::kernel::cred::Cred;
+use crate::kernel::signal::{SigHand, SigPending, SignalStruct};
+use crate::mm::mmap::MmStruct;
+use crate::prelude::*;
+
+/// A process or thread number in the initial namespace. 0 is the idle task of CPU 0.
+pub type Pid = i32;
+
+/// What a task is doing (Linux: `__state` and `exit_state`).
+pub mod state {
+    /// Running or waiting for a CPU.
+    pub const TASK_RUNNING: u32 = 0;
+    /// Sleeping; signals wake it.
+    pub const TASK_INTERRUPTIBLE: u32 = 1;
+    /// Sleeping; nothing but its event wakes it.
+    pub const TASK_UNINTERRUPTIBLE: u32 = 2;
+    /// Stopped by a signal.
+    pub const TASK_STOPPED: u32 = 4;
+    /// Traced and stopped.
+    pub const TASK_TRACED: u32 = 8;
+    /// Parked kernel thread.
+    pub const TASK_PARKED: u32 = 0x40;
+    /// Gone; the scheduler drops it at the next switch.
+    pub const TASK_DEAD: u32 = 0x80;
+    /// With UNINTERRUPTIBLE: fatal signals wake it (TASK_KILLABLE).
+    pub const TASK_WAKEKILL: u32 = 0x100;
+    /// With UNINTERRUPTIBLE: does not count for the load average (TASK_IDLE).
+    pub const TASK_NOLOAD: u32 = 0x400;
+    /// Created, not yet woken for the first time.
+    pub const TASK_NEW: u32 = 0x800;
+    /// Any state that a normal wake-up ends.
+    pub const TASK_NORMAL: u32 = TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE;
+}
+
+/// `exit_state`: waits for its parent.
+pub const EXIT_ZOMBIE: u32 = 0x20;
+/// `exit_state`: reaped.
+pub const EXIT_DEAD: u32 = 0x10;
+
+/// Task flags (Linux: `PF_*`).
+pub mod pf {
+    /// The idle task of a CPU.
+    pub const PF_IDLE: u32 = 0x2;
+    /// On its way out.
+    pub const PF_EXITING: u32 = 0x4;
+    /// Forked, has not exec'ed.
+    pub const PF_FORKNOEXEC: u32 = 0x40;
+    /// Killed by a signal.
+    pub const PF_SIGNALED: u32 = 0x400;
+    /// Never frozen.
+    pub const PF_NOFREEZE: u32 = 0x8000;
+    /// A kernel thread.
+    pub const PF_KTHREAD: u32 = 0x20_0000;
+}
+
+/// Bits of `Task::thread_flags`: work to do before returning to user space (Linux: `TIF_*`).
+pub mod tif {
+    /// Call `schedule`.
+    pub const NEED_RESCHED: u32 = 1;
+    /// Look at the pending signals.
+    pub const SIGPENDING: u32 = 2;
+    /// Run task work.
+    pub const NOTIFY_RESUME: u32 = 4;
+    /// The idle task polls NEED_RESCHED: no interrupt needed to wake it.
+    pub const POLLING_NRFLAG: u32 = 8;
+}
+
+/// Fixed part of `comm`, with the NUL.
+pub const TASK_COMM_LEN: usize = 16;
+
+/// A task. Shared through `Arc<Task>`; each field says who changes it.
+pub struct Task {
+    /// This thread's number; never changes (exec in a thread group may swap leaders).
+    pub pid: AtomicI32,
+    /// The thread group leader's number.
+    pub tgid: AtomicI32,
+    /// `state::*`.
+    pub state: AtomicU32,
+    /// 0, `EXIT_ZOMBIE` or `EXIT_DEAD`.
+    pub exit_state: AtomicU32,
+    /// Wait status (W* encoding).
+    pub exit_code: AtomicU32,
+    /// `pf::*`.
+    pub flags: AtomicU32,
+    /// `tif::*`.
+    pub thread_flags: AtomicU32,
+    /// Name shown by ps; NUL padded.
+    pub comm: IrqSpinLock<[u8; TASK_COMM_LEN]>,
+    /// User address space; `None` for kernel threads.
+    pub mm: SpinLock<Option<Arc<MmStruct>>>,
+    /// Root, working directory, umask.
+    pub fs: SpinLock<Option<Arc<FsStruct>>>,
+    /// Open files.
+    pub files: SpinLock<Option<Arc<FilesStruct>>>,
+    /// Signal handlers, shared with CLONE_SIGHAND.
+    pub sighand: SpinLock<Arc<SigHand>>,
+    /// Shared by the threads of a group: group-wide signals, limits, tty, job control, times.
+    pub signal: Arc<SignalStruct>,
+    /// Blocked signals of this thread (bit n-1 for signal n).
+    pub blocked: AtomicU64,
+    /// Thread-directed pending signals.
+    pub pending: IrqSpinLock<SigPending>,
+    /// Credentials.
+    pub cred: SpinLock<Arc<Cred>>,
+    /// Family links.
+    pub family: SpinLock<Family>,
+    /// Set by set_tid_address(2) and CLONE_CHILD_CLEARTID: cleared and woken at exit.
+    pub clear_child_tid: AtomicU64,
+    /// Head of the robust futex list in user space.
+    pub robust_list: AtomicU64,
+    /// Start time, ns since boot.
+    pub start_time: AtomicU64,
+    /// User CPU time, ns.
+    pub utime: AtomicU64,
+    /// System CPU time, ns.
+    pub stime: AtomicU64,
+    /// Faults without I/O.
+    pub min_flt: AtomicU64,
+    /// Faults with I/O.
+    pub maj_flt: AtomicU64,
+    /// Switches away because it slept.
+    pub nvcsw: AtomicU64,
+    /// Switches away because it was preempted.
+    pub nivcsw: AtomicU64,
+    /// Scheduling state; owned by kernel/sched.
+    pub se: crate::kernel::sched::task::SchedState,
+    /// Registers of a task that is not running; owned by arch.
+    pub thread: arch::ThreadStruct,
+}
+
+/// What the scheduler keeps for each task. Owner: kernel/sched.
+#[derive(Default)]
+pub struct SchedState {}
+
+/// Links between tasks; changed under the tasklist lock.
+#[derive(Default)]
+pub struct Family {
+    /// Who started it.
+    pub real_parent: Weak<Task>,
+    /// Children, oldest first.
+    pub children: Vec<Arc<Task>>,
+}
+
+/// The running task, borrowed: it cannot go away while it runs.
+#[derive(Clone, Copy)]
+pub struct CurrentTask {
+    task: &'static Task,
+    _not_send: core::marker::PhantomData<*mut ()>,
+}
+
+impl Deref for CurrentTask {
+    type Target = Task;
+    fn deref(&self) -> &Task {
+        self.task
+    }
+}
+
+pub(super) fn current_task() -> CurrentTask {
+    let task = arch::current_ptr();
+    assert!(!task.is_null(), "no current task");
+    // SAFETY: the scheduler keeps the running task alive, and this handle stays on its stack.
+    CurrentTask {
+        task: unsafe { &*task },
+        _not_send: core::marker::PhantomData,
+    }
+}
+
+impl CurrentTask {
+    /// A counted handle to the running task.
+    pub fn to_arc(&self) -> Arc<Task> {
+        // SAFETY: every task lives in an `Arc` and is alive while it runs.
+        unsafe {
+            Arc::increment_strong_count(self.task);
+            Arc::from_raw(self.task)
+        }
+    }
+}
+
+impl Task {
+    /// Thread number.
+    pub fn pid(&self) -> Pid {
+        self.pid.load(Ordering::Relaxed)
+    }
+    /// Process number.
+    pub fn tgid(&self) -> Pid {
+        self.tgid.load(Ordering::Relaxed)
+    }
+    /// Whether a bit of `tif` is set.
+    pub fn test_tif(&self, flag: u32) -> bool {
+        self.thread_flags.load(Ordering::Acquire) & flag != 0
+    }
+    /// Sets a bit of `tif`.
+    pub fn set_tif(&self, flag: u32) {
+        self.thread_flags.fetch_or(flag, Ordering::AcqRel);
+    }
+    /// Clears a bit of `tif`.
+    pub fn clear_tif(&self, flag: u32) {
+        self.thread_flags.fetch_and(!flag, Ordering::AcqRel);
+    }
+    /// Whether a signal waits (Linux: `signal_pending`).
+    pub fn signal_pending(&self) -> bool {
+        self.test_tif(tif::SIGPENDING)
+    }
+    /// Whether it is a kernel thread.
+    pub fn is_kthread(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & pf::PF_KTHREAD != 0
+    }
+    /// The address space; `None` for kernel threads.
+    pub fn mm(&self) -> Option<Arc<MmStruct>> {
+        self.mm.lock().clone()
+    }
+    /// Open files; EBADF-like callers get a fresh empty table only for dead tasks.
+    pub fn files(&self) -> Option<Arc<FilesStruct>> {
+        self.files.lock().clone()
+    }
+    /// Root, working directory and umask.
+    pub fn fs(&self) -> Option<Arc<FsStruct>> {
+        self.fs.lock().clone()
+    }
+    /// Credentials.
+    pub fn cred(&self) -> Arc<Cred> {
+        self.cred.lock().clone()
+    }
+    /// Name without the padding, lossy.
+    pub fn comm(&self) -> String {
+        let comm = *self.comm.lock();
+        let len = comm.iter().position(|&b| b == 0).unwrap_or(TASK_COMM_LEN);
+        String::from_utf8_lossy(&comm[..len]).into_owned()
+    }
+    /// Changes the name; longer ones are cut.
+    pub fn set_comm(&self, name: &[u8]) {
+        let mut comm = [0; TASK_COMM_LEN];
+        let len = name.len().min(TASK_COMM_LEN - 1);
+        comm[..len].copy_from_slice(&name[..len]);
+        *self.comm.lock() = comm;
+    }
+}

@@ -1,0 +1,32 @@
+//! What an allocation may do to be satisfied (Linux: include/linux/gfp_types.h).
+#![forbid(unsafe_code)]
+
+bitflags::bitflags! {
+    /// Allocation flags.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Gfp: u32 {
+        /// Below 16 MiB.
+        const DMA = 1;
+        /// Below 4 GiB.
+        const DMA32 = 1 << 2;
+        /// May sleep and reclaim (masked out until `kernel_init` allows it).
+        const RECLAIM = 1 << 3;
+        /// May use the emergency reserve: interrupts, the allocator itself.
+        const HIGH = 1 << 4;
+        /// Zero the memory.
+        const ZERO = 1 << 5;
+        /// Do not complain on failure.
+        const NOWARN = 1 << 6;
+        /// For a user page.
+        const MOVABLE = 1 << 7;
+    }
+}
+
+impl Gfp {
+    /// The ordinary kernel allocation: process context, may sleep.
+    pub const KERNEL: Gfp = Gfp::RECLAIM;
+    /// From any context; never sleeps.
+    pub const ATOMIC: Gfp = Gfp::HIGH;
+    /// A page for user space.
+    pub const USER: Gfp = Gfp::RECLAIM.union(Gfp::MOVABLE);
+}

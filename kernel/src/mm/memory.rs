@@ -1,0 +1,1 @@
+//! Faults: demand paging, copy-on-write, stack growth (Linux: mm/memory.c).

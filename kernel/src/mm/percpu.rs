@@ -1,0 +1,51 @@
+//! Per-CPU data (Linux: mm/percpu.c, include/linux/percpu-defs.h).
+
+use crate::arch;
+use crate::kernel::preempt::PreemptGuard;
+
+/// Most CPUs this kernel runs on.
+pub const NR_CPUS: usize = 64;
+
+/// A variable of which every CPU has its own copy. Declare it with `#[per_cpu]`:
+///
+/// ```ignore
+/// #[per_cpu]
+/// static RUNS: PerCpu<AtomicU64> = PerCpu::new(AtomicU64::new(0));
+/// ```
+pub struct PerCpu<T: 'static>(T);
+
+impl<T: Sync> PerCpu<T> {
+    /// The value every CPU starts with; copied byte by byte, so it must not own memory.
+    pub const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// This CPU's copy; the guard proves that the task stays on the CPU.
+    pub fn this<'a>(&'static self, _on_this_cpu: &'a PreemptGuard) -> &'a T {
+        self.at(arch::this_cpu_offset())
+    }
+
+    /// This CPU's copy without a guard: for statistics and for code that runs with interrupts
+    /// off anyway. The task may have moved when the reference is used.
+    pub fn raw_this(&'static self) -> &'static T {
+        self.at(arch::this_cpu_offset())
+    }
+
+    /// The copy of `cpu`, a possible CPU.
+    pub fn on(&'static self, cpu: usize) -> &'static T {
+        self.at(per_cpu_offset(cpu))
+    }
+
+    fn at(&'static self, offset: usize) -> &'static T {
+        let here: *const T = &self.0;
+        // SAFETY: `offset` is 0 (the template itself, before the areas exist) or the distance
+        // from the template to a CPU's copy, which lives for ever and was initialised by copy.
+        unsafe { &*here.wrapping_byte_add(offset) }
+    }
+}
+
+/// Distance from the template to the copy of `cpu`, in bytes.
+pub fn per_cpu_offset(cpu: usize) -> usize {
+    let _ = cpu;
+    0
+}

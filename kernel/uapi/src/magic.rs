@@ -1,0 +1,30 @@
+//! File system magic numbers of statfs(2). Linux: linux/magic.h, some of fs/.
+
+pub const TMPFS_MAGIC: i64 = 0x0102_1994;
+pub const RAMFS_MAGIC: i64 = 0x8584_58f6;
+pub const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+pub const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+pub const SYSFS_MAGIC: i64 = 0x6265_6572;
+pub const DEBUGFS_MAGIC: i64 = 0x6462_6720;
+pub const TRACEFS_MAGIC: i64 = 0x7472_6163;
+pub const SECURITYFS_MAGIC: i64 = 0x7363_6673;
+pub const CGROUP_SUPER_MAGIC: i64 = 0x27_e0eb;
+pub const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+pub const EXT2_SUPER_MAGIC: i64 = 0xef53;
+pub const EXT4_SUPER_MAGIC: i64 = 0xef53;
+pub const MSDOS_SUPER_MAGIC: i64 = 0x4d44;
+pub const ISOFS_SUPER_MAGIC: i64 = 0x9660;
+pub const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
+pub const PIPEFS_MAGIC: i64 = 0x5049_5045;
+pub const SOCKFS_MAGIC: i64 = 0x534f_434b;
+pub const ANON_INODE_FS_MAGIC: i64 = 0x0904_1934;
+pub const NSFS_MAGIC: i64 = 0x6e73_6673;
+pub const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+pub const SQUASHFS_MAGIC: i64 = 0x7371_7368;
+pub const CRAMFS_MAGIC: i64 = 0x28cd_3d45;
+pub const XFS_SUPER_MAGIC: i64 = 0x5846_5342;
+pub const BTRFS_SUPER_MAGIC: i64 = 0x9123_683e;
+pub const BDEVFS_MAGIC: i64 = 0x6264_6576;
+pub const BINFMTFS_MAGIC: i64 = 0x4249_4e4d;
+pub const PID_FS_MAGIC: i64 = 0x5049_4446;
+pub const MQUEUE_MAGIC: i64 = 0x1980_0202;
