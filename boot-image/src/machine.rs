@@ -17,6 +17,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// A machine with its serial port on pipes. Dropping it ends QEMU.
 #[derive(Debug)]
 pub struct Machine {
+    qemu: QemuCommand,
     child: Child,
     stdin: Option<ChildStdin>,
     console: Arc<Console>,
@@ -59,6 +60,7 @@ impl Machine {
         let reader = Arc::clone(&console);
         std::thread::spawn(move || reader.fill_from(stdout, log.as_mut()));
         Ok(Self {
+            qemu: qemu.clone(),
             stdin: child.stdin.take(),
             child,
             console,
@@ -117,7 +119,7 @@ impl Machine {
     pub fn wait(&mut self, timeout: Duration) -> Result<Outcome> {
         let outcome = wait_for(&mut self.child, Some(timeout))?;
         self.wait_for_last_output();
-        Ok(outcome)
+        Ok(self.qemu.outcome(outcome))
     }
 
     /// Whether QEMU has not ended yet.

@@ -87,6 +87,8 @@ pub struct QemuCommand {
     pub counted: bool,
     /// A socket for QEMU's machine protocol.
     pub qmp: Option<PathBuf>,
+    /// A file for QEMU's record of processor resets, by which [`QemuCommand::outcome`] knows a triple fault.
+    pub reset_log: Option<PathBuf>,
     /// More arguments, which come last and so win.
     pub extra: Vec<String>,
 }
@@ -104,6 +106,7 @@ impl QemuCommand {
             gdb: false,
             counted: false,
             qmp: None,
+            reset_log: None,
             extra: Vec::new(),
         }
     }
@@ -113,6 +116,17 @@ impl QemuCommand {
         let mut command = Command::new("qemu-system-x86_64");
         command.args(self.arguments()?);
         Ok(command)
+    }
+
+    /// Corrects an outcome: with its status alone, QEMU calls a triple fault a clean end.
+    pub fn outcome(&self, by_status: Outcome) -> Outcome {
+        let log = self.reset_log.as_deref().map(std::fs::read_to_string);
+        match (by_status, log) {
+            (Outcome::PoweredOff, Some(Ok(log))) if log.contains("Triple fault") => {
+                Outcome::TripleFault
+            }
+            _ => by_status,
+        }
     }
 
     fn arguments(&self) -> Result<Vec<OsString>> {
@@ -148,6 +162,10 @@ impl QemuCommand {
         }
         if let Some(socket) = &self.qmp {
             list.option("-qmp", "unix:", socket, ",server=on,wait=off");
+        }
+        if let Some(file) = &self.reset_log {
+            list.add(&["-d", "cpu_reset", "-D"]);
+            list.0.push(file.into());
         }
         list.0.extend(self.extra.iter().map(OsString::from));
         Ok(list.0)
@@ -269,6 +287,8 @@ pub enum Outcome {
     PoweredOff,
     /// The kernel panicked.
     Panicked,
+    /// The processor gave up: a fault within a fault within a fault.
+    TripleFault,
     /// The guest reported success by the exit device.
     Passed,
     /// QEMU ended in another way, with this status if it was not a signal.
@@ -346,6 +366,17 @@ mod tests {
         assert!(line.contains("isa-debug-exit,iobase=0xf4"));
         assert!(line.contains("-serial none"));
         assert!(line.ends_with("-cpu qemu64"));
+    }
+
+    #[test]
+    fn a_triple_fault_is_no_clean_end() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut command = direct();
+        command.reset_log = Some(log.path().to_owned());
+        assert_eq!(command.outcome(Outcome::PoweredOff), Outcome::PoweredOff);
+        std::fs::write(log.path(), "CPU Reset (CPU 0)\nTriple fault\n").unwrap();
+        assert_eq!(command.outcome(Outcome::PoweredOff), Outcome::TripleFault);
+        assert_eq!(command.outcome(Outcome::Panicked), Outcome::Panicked);
     }
 
     #[test]

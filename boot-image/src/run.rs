@@ -41,6 +41,7 @@ pub fn run(workspace: &Workspace, options: &RunOptions) -> Result<u8> {
         serial: Serial::Terminal,
         gdb: options.gdb,
         extra: options.qemu_args.clone(),
+        reset_log: Some(workspace.target_dir("boot")?.join("resets.log")),
         ..QemuCommand::new(media)
     };
     announce(options, &kernel);
@@ -78,7 +79,7 @@ fn media(
         });
     }
     let initramfs = initramfs(Compression::Gzip)?;
-    let image = workspace.target("boot/run.img");
+    let image = workspace.target_dir("boot")?.join("run.img");
     DiskTool::build(workspace)?.write(&kernel.image, &initramfs, &image)?;
     Ok(Media::Disk {
         image,
@@ -138,7 +139,7 @@ fn boot(qemu: &QemuCommand, timeout: Option<Duration>) -> Result<Outcome> {
     let mut child = command
         .spawn()
         .map_err(|source| start_error(&command, source))?;
-    wait_for(&mut child, timeout)
+    Ok(qemu.outcome(wait_for(&mut child, timeout)?))
 }
 
 fn exit_status(outcome: Outcome) -> Result<u8> {
@@ -146,6 +147,12 @@ fn exit_status(outcome: Outcome) -> Result<u8> {
         Outcome::PoweredOff | Outcome::Passed => Ok(0),
         Outcome::Panicked => {
             say("the kernel panicked.");
+            Ok(STATUS_PANIC)
+        }
+        Outcome::TripleFault => {
+            say(
+                "the processor stopped with a triple fault; target/boot/resets.log has its registers.",
+            );
             Ok(STATUS_PANIC)
         }
         Outcome::DeadlineReached => {

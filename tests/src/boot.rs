@@ -148,6 +148,7 @@ impl Boot {
             memory: self.memory,
             serial: self.serial,
             qmp: Some(qmp.clone()),
+            reset_log: Some(files.path().join("resets")),
             extra: self.qemu_args,
             ..QemuCommand::new(media)
         };

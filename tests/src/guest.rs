@@ -19,8 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub enum Verdict {
     /// The guest switched the machine off.
     PoweredOff,
-    /// The guest restarted the machine, or made it restart by a triple fault.
+    /// The guest restarted the machine.
     Restarted,
+    /// The processor gave up: the kernel has lost its own fault handlers.
+    TripleFault,
     /// The kernel panicked.
     Panicked,
     /// The guest reported success by the exit device.
@@ -150,6 +152,7 @@ impl Guest {
                 Verdict::Restarted
             }
             Outcome::PoweredOff => Verdict::PoweredOff,
+            Outcome::TripleFault => Verdict::TripleFault,
             Outcome::Panicked => Verdict::Panicked,
             Outcome::Passed => Verdict::Passed,
             Outcome::Failed(status) => Verdict::Failed(status),
