@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::command::{is_in_path, start_error};
 use crate::error::{Error, FileContext, Result};
-use crate::qemu::{Outcome, QemuCommand};
+use crate::outcome::Outcome;
+use crate::qemu::QemuCommand;
 
 /// How often a child is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(10);

@@ -16,6 +16,8 @@ const PACKAGE: &str = "rust-src";
 /// The suite that carries the pinned compiler's version.
 const SUITE: &str = "trixie-backports";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The file with the settings of our apt.
+const CONFIGURATION: &str = "apt.conf";
 /// What the inner builds never read, and what would take most of the room.
 const UNUSED: &str = "vendor";
 
@@ -142,6 +144,27 @@ fn matching_version(madison: &str, release: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// What apt is to use instead of the system's folders. Programs that the system wants to run after an update are for
+/// the system's folders, too.
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "#clear APT::Update::Pre-Invoke;\n\
+         #clear APT::Update::Post-Invoke;\n\
+         #clear APT::Update::Post-Invoke-Success;\n\
+         Dir::Etc::SourceList \"{folder}/sources.list\";\n\
+         Dir::Etc::SourceParts \"-\";\n\
+         Dir::State::Lists \"{folder}/lists\";\n\
+         Dir::Cache \"{folder}/cache\";\n\
+         Acquire::Languages \"none\";\n\
+         APT::Sandbox::User \"root\";\n"
+    )
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).doing("write", file)
+}
+
 /// An apt with a source list, package lists and a cache of its own, so that nothing of the system's changes.
 struct PrivateApt {
     folder: PathBuf,
@@ -158,26 +181,19 @@ impl PrivateApt {
         } else {
             String::new()
         };
-        let list = folder.join("sources.list");
-        fs::write(&list, format!("deb {signed}{repository} {SUITE} main\n"))
-            .doing("write", &list)?;
+        let list = format!("deb {signed}{repository} {SUITE} main\n");
+        write(&folder.join("sources.list"), &list)?;
+        write(&folder.join(CONFIGURATION), &configuration(&folder))?;
         Ok(Self { folder })
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        let path = |part: &str| self.folder.join(part).display().to_string();
-        for option in [
-            format!("Dir::Etc::SourceList={}", path("sources.list")),
-            "Dir::Etc::SourceParts=-".into(),
-            format!("Dir::State::Lists={}", path("lists")),
-            format!("Dir::Cache={}", path("cache")),
-            "Acquire::Languages=none".into(),
-            "APT::Sandbox::User=root".into(),
-        ] {
-            command.args(["-o", &option]);
-        }
-        command.arg("-qq").current_dir(&self.folder);
+        command
+            .arg("-qq")
+            .arg("-c")
+            .arg(self.folder.join(CONFIGURATION))
+            .current_dir(&self.folder);
         command
     }
 
