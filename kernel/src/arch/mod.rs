@@ -6,6 +6,13 @@
 //! The other direction is as short: arch code calls `start_kernel`, `do_syscall`, `handle_irq`,
 //! `do_page_fault`, `schedule_tail`, `do_notify_resume` and nothing else upward.
 
+// Pure code of the x86 port, for its unit tests.
+#[cfg(test)]
+#[path = "x86/kernel/e820.rs"]
+mod e820;
+#[cfg(not(target_os = "none"))]
+#[path = "x86/boot/params.rs"]
+mod params;
 #[cfg(not(target_os = "none"))]
 mod um;
 #[cfg(not(target_os = "none"))]
@@ -29,6 +36,19 @@ pub use imp::{
 
 // --- physical memory (Linux: asm/page.h) ---
 pub use imp::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
+
+// --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
+pub use imp::{
+    BootParams, PixelFormat, ScreenInfo, boot_params, image_sizes, initrd, initrd_range,
+    kallsyms_blob, max_pfn, setup_arch, setup_per_cpu_areas,
+};
+
+// --- the kernel's own address space (Linux: asm/set_memory.h, asm/io.h, linux/vmalloc.h) ---
+pub use imp::{
+    Cache, KProt, debug_checkwx, flush_tlb_kernel_range, free_initmem, free_kernel_image_gaps,
+    ioremap, iounmap, kernel_virt_to_pfn, map_kernel_page, mark_rodata_ro, memremap, set_memory_nx,
+    set_memory_ro, set_memory_rw, set_memory_x, unmap_kernel_page, vmemmap_populate,
+};
 
 // --- user address spaces (Linux: asm/pgtable.h, asm/uaccess.h, asm/mmu_context.h) ---
 pub use imp::{PageTable, raw_copy_from_user, raw_copy_to_user};

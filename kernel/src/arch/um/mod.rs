@@ -8,6 +8,10 @@ use std::sync::OnceLock;
 use crate::kernel::sched::task::Task;
 use crate::mm::{PhysAddr, UserAddr, VirtAddr};
 
+mod boot;
+
+pub use boot::*;
+
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;
 /// Page size in bytes.

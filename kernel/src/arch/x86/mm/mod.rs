@@ -1,3 +1,8 @@
 //! Page tables and faults (Linux: arch/x86/mm/).
+pub mod dump_pagetables;
 pub mod init;
+pub mod init_64;
+pub mod ioremap;
+pub mod pat;
 pub mod pgtable;
+pub mod set_memory;
