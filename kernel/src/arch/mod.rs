@@ -18,7 +18,7 @@ use x86 as imp;
 // --- interrupt flag of this CPU (Linux: asm/irqflags.h) ---
 pub use imp::{
     IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
-    local_irq_save, safe_halt,
+    local_irq_save, local_lock_irqsave, local_unlock_irqrestore, safe_halt,
 };
 
 // --- who and where am I (Linux: asm/percpu.h, asm/current.h, asm/preempt.h) ---
@@ -28,7 +28,10 @@ pub use imp::{
 };
 
 // --- physical memory (Linux: asm/page.h) ---
-pub use imp::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
+pub use imp::{
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, kernel_virt_to_pfn, phys_to_virt,
+    self_hosted_ram, virt_addr_valid, virt_to_phys, vmemmap_start,
+};
 
 // --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
 pub use imp::{

@@ -27,6 +27,7 @@ pub const RAM_SIZE: usize = 256 << 20;
 thread_local! {
     static IRQS_OFF: Cell<bool> = const { Cell::new(false) };
     static PREEMPT_COUNT: Cell<i32> = const { Cell::new(0) };
+    static LOCAL_DEPTH: Cell<u32> = const { Cell::new(0) };
     static CURRENT: Cell<*const Task> = const { Cell::new(core::ptr::null()) };
 }
 
@@ -121,6 +122,72 @@ pub fn phys_to_virt(addr: PhysAddr) -> VirtAddr {
 /// The physical address behind a direct-map address.
 pub fn virt_to_phys(addr: VirtAddr) -> PhysAddr {
     PhysAddr::new(addr.as_u64() - ram() as u64)
+}
+
+/// Start of the `struct page` array (Linux: `vmemmap`): zeroed host memory.
+pub fn vmemmap_start() -> usize {
+    static MAP: OnceLock<usize> = OnceLock::new();
+    *MAP.get_or_init(|| {
+        let bytes = (RAM_SIZE >> PAGE_SHIFT) * size_of::<crate::mm::page::Page>();
+        let layout = std::alloc::Layout::from_size_align(bytes, PAGE_SIZE).expect("a valid layout");
+        // SAFETY: the layout is not empty.
+        let base = unsafe { std::alloc::alloc_zeroed(layout) };
+        assert!(!base.is_null(), "the host has no memory for the page array");
+        base as usize
+    })
+}
+/// The frame behind a vmalloc address.
+pub fn kernel_virt_to_pfn(_addr: VirtAddr) -> Option<crate::mm::Pfn> {
+    None
+}
+/// Whether the direct map covers a kernel address (Linux: `virt_addr_valid`).
+pub fn virt_addr_valid(addr: VirtAddr) -> bool {
+    addr.as_usize().wrapping_sub(ram()) < RAM_SIZE
+}
+/// Memory that the page allocator takes over by itself when it is first asked: unit tests have
+/// no boot. Page 0 stays out, as on a PC.
+pub fn self_hosted_ram() -> Option<(PhysAddr, PhysAddr)> {
+    let end = PhysAddr::new(RAM_SIZE as u64);
+    Some((PhysAddr::new(PAGE_SIZE as u64), end))
+}
+/// Zeroes one page.
+///
+/// # Safety
+/// `page` is a page-aligned address of a whole writable page.
+pub unsafe fn clear_page(page: *mut u8) {
+    // SAFETY: the caller's contract.
+    unsafe { page.write_bytes(0, PAGE_SIZE) };
+}
+/// Copies one page.
+///
+/// # Safety
+/// Both are page-aligned addresses of whole pages that do not overlap; `dst` is writable.
+pub unsafe fn copy_page(dst: *mut u8, src: *const u8) {
+    // SAFETY: the caller's contract.
+    unsafe { dst.copy_from_nonoverlapping(src, PAGE_SIZE) };
+}
+
+/// Serialises the host threads that stand for CPU 0: see `local_lock_irqsave`.
+static LOCAL_LOCK: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Disables interrupts around data of this CPU. All host threads are "CPU 0", so that the test
+/// port needs a real lock (nested sections of one thread take it once).
+pub fn local_lock_irqsave() -> IrqFlags {
+    use std::sync::atomic::Ordering;
+    if LOCAL_DEPTH.replace(LOCAL_DEPTH.get() + 1) == 0 {
+        while LOCAL_LOCK.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+    }
+    local_irq_save()
+}
+/// Ends a section that `local_lock_irqsave` began.
+pub fn local_unlock_irqrestore(flags: IrqFlags) {
+    local_irq_restore(flags);
+    LOCAL_DEPTH.set(LOCAL_DEPTH.get() - 1);
+    if LOCAL_DEPTH.get() == 0 {
+        LOCAL_LOCK.store(false, std::sync::atomic::Ordering::Release);
+    }
 }
 
 /// User registers as an interrupt or system call left them.

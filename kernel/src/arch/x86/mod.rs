@@ -11,7 +11,13 @@ pub use asm::irqflags::{
     IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
     local_irq_save, safe_halt,
 };
-pub use asm::page::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
+pub use asm::irqflags::{
+    local_irq_restore as local_unlock_irqrestore, local_irq_save as local_lock_irqsave,
+};
+pub use asm::page::{
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, phys_to_virt, self_hosted_ram,
+    virt_addr_valid, virt_to_phys, vmemmap_start,
+};
 pub use asm::percpu::{
     current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
     smp_processor_id, this_cpu_offset,
@@ -25,3 +31,4 @@ pub use kernel::tsc::get_cycles;
 pub use lib::usercopy::{raw_copy_from_user, raw_copy_to_user};
 pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
 pub use mm::tlb::flush_tlb_range;
+pub use mm::kernel_virt_to_pfn;

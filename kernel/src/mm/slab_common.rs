@@ -1,0 +1,1 @@
+//! Caches (Linux: mm/slab_common.c).
