@@ -13,7 +13,7 @@ use crate::mm::gfp::Gfp;
 use crate::mm::mm_types::{Mmap, MmStruct};
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::page::PageRef;
-use crate::mm::page_alloc::alloc_pages;
+use crate::mm::page_alloc::{alloc_pages, zero_pfn};
 use crate::mm::pgtable::{Access, PageTable, Pte, Sharing};
 use crate::mm::vma::{Backing, SpecialMapping, VmFlags, Vma};
 use crate::mm::{Pfn, UserAddr};
@@ -215,10 +215,9 @@ impl Fault<'_> {
     }
 
     fn map_zero_page(&self) -> Outcome {
-        let zero = zero_page().ok_or(FaultError::OOM)?;
         let lock = self.lock_with_leaf()?;
         if let Some(slot) = lock.slot(self.addr) {
-            slot.map_special(zero, self.vma.flags.page_prot().read_only().young());
+            slot.map_special(zero_pfn(), self.vma.flags.page_prot().read_only().young());
         }
         Ok(())
     }
@@ -363,18 +362,6 @@ impl Fault<'_> {
         let page = special.pages.get(index).ok_or(FaultError::BUS)?;
         self.map_file_page(page.clone())
     }
-}
-
-/// The frame that stands for memory that was only read so far (Linux: `ZERO_PAGE`).
-fn zero_page() -> Option<Pfn> {
-    static ZERO_PAGE: spin::Once<Pfn> = spin::Once::new();
-    ZERO_PAGE
-        .try_call_once(|| {
-            let page = alloc_pages(Gfp::KERNEL | Gfp::ZERO, 0).ok_or(())?;
-            Ok::<Pfn, ()>(page.into_pfn()) // kept for ever
-        })
-        .ok()
-        .copied()
 }
 
 /// How many pages of each kind were taken away.

@@ -32,4 +32,7 @@ pub mod vma;
 pub mod vmalloc;
 pub mod vmstat;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use addr::{Pfn, PhysAddr, UserAddr, VirtAddr};
