@@ -53,8 +53,11 @@ pub use imp::{
     set_memory_ro, set_memory_rw, set_memory_x, unmap_kernel_page, vmemmap_populate,
 };
 
-// --- user address spaces (Linux: asm/pgtable.h, asm/uaccess.h, asm/mmu_context.h) ---
-pub use imp::{PageTable, raw_copy_from_user, raw_copy_to_user};
+// --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
+pub use imp::{
+    flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
+    supported_pte_mask,
+};
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{PtRegs, ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};

@@ -79,3 +79,11 @@ pub trait DirContext {
 
 /// The descriptor table of a process; shared with CLONE_FILES. Owner: fs.
 pub struct FilesStruct {}
+
+impl FilesStruct {
+    /// The open file of a descriptor. Errors: EBADF.
+    pub fn fget(&self, fd: i32) -> Result<Arc<File>> {
+        let _ = fd;
+        todo!()
+    }
+}

@@ -6,7 +6,14 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 
 use crate::kernel::sched::task::Task;
-use crate::mm::{PhysAddr, UserAddr, VirtAddr};
+use crate::mm::{PhysAddr, VirtAddr};
+
+mod pgtable;
+
+pub use pgtable::{
+    flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
+    supported_pte_mask, switch_mm,
+};
 
 mod boot;
 
@@ -185,26 +192,6 @@ pub fn local_unlock_irqrestore(flags: IrqFlags) {
     if LOCAL_DEPTH.get() == 0 {
         LOCAL_LOCK.store(false, std::sync::atomic::Ordering::Release);
     }
-}
-
-/// A user page table; the owner of mm gives it a soft implementation for tests.
-pub struct PageTable {}
-
-/// Copies from user memory; returns the number of bytes NOT copied.
-///
-/// # Safety
-/// `dst` must be valid for `len` bytes.
-pub unsafe fn raw_copy_from_user(dst: *mut u8, src: UserAddr, len: usize) -> usize {
-    let _ = (dst, src);
-    len
-}
-/// Copies to user memory; returns the number of bytes NOT copied.
-///
-/// # Safety
-/// `src` must be valid for `len` bytes.
-pub unsafe fn raw_copy_to_user(dst: UserAddr, src: *const u8, len: usize) -> usize {
-    let _ = (dst, src);
-    len
 }
 
 /// User registers as an interrupt or system call left them.

@@ -40,5 +40,6 @@ pub use mm::init_64::{
     Cache, KProt, flush_tlb_kernel_range, kernel_virt_to_pfn, map_kernel_page, unmap_kernel_page,
 };
 pub use mm::ioremap::{ioremap, iounmap, memremap};
-pub use mm::pgtable::PageTable;
 pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
+pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
+pub use mm::tlb::flush_tlb_range;

@@ -1,9 +1,11 @@
 //! Locks (Linux: kernel/locking/). The type of a lock says which context may take it.
 
 pub mod local_lock;
+pub mod rwsem;
 pub mod spinlock;
 
 pub use local_lock::{LocalIrqGuard, local_lock_irqsave};
+pub use rwsem::{RwSemaphore, RwSemaphoreReadGuard, RwSemaphoreWriteGuard};
 pub use spinlock::{
     IrqSpinLock, IrqsOff, LockContext, PreemptOff, RwSpinLock, SpinLock, SpinLockGuard,
 };

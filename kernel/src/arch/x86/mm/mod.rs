@@ -6,3 +6,4 @@ pub mod ioremap;
 pub mod pat;
 pub mod pgtable;
 pub mod set_memory;
+pub mod tlb;
