@@ -49,7 +49,7 @@ pub use imp::{
 // --- the kernel's own address space (Linux: asm/set_memory.h, asm/io.h, linux/vmalloc.h) ---
 pub use imp::{
     Cache, KProt, debug_checkwx, flush_tlb_kernel_range, free_initmem, free_kernel_image_gaps,
-    ioremap, iounmap, kernel_virt_to_pfn, map_kernel_page, mark_rodata_ro, memremap, set_memory_nx,
+    ioremap, iounmap, map_kernel_page, mark_rodata_ro, memremap, set_memory_nx,
     set_memory_ro, set_memory_rw, set_memory_x, unmap_kernel_page, vmemmap_populate,
 };
 
@@ -67,3 +67,9 @@ pub use imp::{
     arch_get_random, early_console_write, get_cycles, machine_halt, machine_power_off,
     machine_restart, qemu_exit,
 };
+
+// --- ports and pixels that a driver may own (Linux: linux/ioport.h, linux/screen_info.h) ---
+pub use imp::{Framebuffer, IoRegion, framebuffer, ioports_text};
+
+// --- tables that the linker made (Linux: asm-generic/sections.h, linux/init.h) ---
+pub use imp::sections;

@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 use crate::kernel::sched::task::Task;
 use crate::mm::{PhysAddr, VirtAddr};
 
+mod devices;
+pub mod sections;
+pub use devices::{Framebuffer, IoRegion, framebuffer, ioports_text};
 mod pgtable;
 
 pub use pgtable::{

@@ -43,3 +43,6 @@ pub use mm::ioremap::{ioremap, iounmap, memremap};
 pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
 pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
 pub use mm::tlb::flush_tlb_range;
+pub use kernel::ioport::{IoRegion, ioports_text};
+pub use kernel::screen_info::{Framebuffer, framebuffer};
+pub use kernel::initcall_tables as sections;
