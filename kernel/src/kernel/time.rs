@@ -1,5 +1,8 @@
 //! Time (Linux: kernel/time/).
 #![forbid(unsafe_code)]
+pub mod tick;
+pub mod timer;
+
 /// Ticks per second.
 pub const HZ: u64 = 250;
 /// Nanoseconds since boot (Linux: `ktime_get`, CLOCK_MONOTONIC).
