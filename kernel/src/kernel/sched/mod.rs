@@ -17,7 +17,6 @@ pub mod loadavg;
 pub mod poll;
 mod rq;
 pub mod rt;
-pub mod signal;
 pub mod stack;
 mod stop_task;
 mod swait;

@@ -7,11 +7,11 @@ use crate::arch;
 use crate::fs::file::FilesStruct;
 use crate::fs::fs_struct::FsStruct;
 use crate::kernel::cred::Cred;
-use crate::kernel::kthread::Kthread;
+use crate::kernel::kthread::{Kthread, ThreadFn};
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::entity::SchedState;
 use crate::kernel::sched::stack::KernelStack;
-use crate::kernel::signal::{SigHand, SigPending, SignalStruct};
+use crate::kernel::signal::{SigContext, SigHand, SigPending, SignalStruct};
 use crate::mm::mmap::MmStruct;
 use crate::prelude::*;
 
@@ -83,9 +83,6 @@ pub mod tif {
     pub const NOTIFY_RESUME: u32 = 4;
     /// The idle task polls NEED_RESCHED: no interrupt needed to wake it.
     pub const POLLING_NRFLAG: u32 = 8;
-    /// A fatal signal waits: ends killable sleeps. Set by signal code together with SIGPENDING
-    /// and never cleared, because the task only runs to its end.
-    pub const KILLED: u32 = 16;
 }
 
 /// Fixed part of `comm`, with the NUL.
@@ -106,7 +103,9 @@ pub struct Task {
     /// Signal that tells the parent of this task's end; -1 for a thread that leads no group.
     pub exit_signal: AtomicI32,
     /// Signal sent to this task when its parent ends (prctl PR_SET_PDEATHSIG); 0 for none.
-    pub pdeath_signal: AtomicI32,
+    pub pdeath_signal: AtomicU32,
+    /// prctl(2) PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: AtomicU32,
     /// `pf::*`.
     pub flags: AtomicU32,
     /// `tif::*`.
@@ -122,13 +121,15 @@ pub struct Task {
     /// Open files.
     pub files: SpinLock<Option<Arc<FilesStruct>>>,
     /// Signal handlers, shared with CLONE_SIGHAND.
-    pub sighand: SpinLock<Arc<SigHand>>,
+    pub sighand: IrqSpinLock<Arc<SigHand>>,
     /// Shared by the threads of a group: group-wide signals, limits, tty, job control, times.
     pub signal: Arc<SignalStruct>,
     /// Blocked signals of this thread (bit n-1 for signal n).
     pub blocked: AtomicU64,
     /// Thread-directed pending signals.
     pub pending: IrqSpinLock<SigPending>,
+    /// Saved mask, alternate stack, restart block.
+    pub sigctx: IrqSpinLock<SigContext>,
     /// Credentials.
     pub cred: SpinLock<Arc<Cred>>,
     /// Family links; changed under the tasklist lock (kernel/pid.rs).
@@ -143,6 +144,8 @@ pub struct Task {
     pub vfork_done: IrqSpinLock<Option<Arc<Completion>>>,
     /// State of a kernel thread; set before the task runs.
     pub kthread: Option<Arc<Kthread>>,
+    /// What a task that begins in the kernel runs; taken by the task itself.
+    pub(crate) start: SpinLock<Option<ThreadFn>>,
     /// Kernel stack; `None` for the boot task and once the task is dead and switched away.
     pub stack: IrqSpinLock<Option<KernelStack>>,
     /// Start time, ns since boot.
@@ -209,7 +212,8 @@ impl Task {
             exit_state: AtomicU32::new(0),
             exit_code: AtomicU32::new(0),
             exit_signal: AtomicI32::new(0),
-            pdeath_signal: AtomicI32::new(0),
+            pdeath_signal: AtomicU32::new(0),
+            no_new_privs: AtomicU32::new(0),
             flags: AtomicU32::new(init.flags),
             thread_flags: AtomicU32::new(0),
             personality: AtomicU32::new(0),
@@ -217,10 +221,11 @@ impl Task {
             mm: IrqSpinLock::new(init.mm),
             fs: SpinLock::new(init.fs),
             files: SpinLock::new(init.files),
-            sighand: SpinLock::new(init.sighand),
+            sighand: IrqSpinLock::new(init.sighand),
             signal: init.signal,
             blocked: AtomicU64::new(0),
             pending: IrqSpinLock::new(SigPending::default()),
+            sigctx: IrqSpinLock::new(SigContext::default()),
             cred: SpinLock::new(init.cred),
             family: IrqSpinLock::new(Family::default()),
             set_child_tid: AtomicU64::new(0),
@@ -228,6 +233,7 @@ impl Task {
             robust_list: AtomicU64::new(0),
             vfork_done: IrqSpinLock::new(None),
             kthread: init.kthread,
+            start: SpinLock::new(None),
             stack: IrqSpinLock::new(init.stack),
             start_time: AtomicU64::new(0),
             utime: AtomicU64::new(0),
@@ -313,10 +319,6 @@ impl Task {
     /// Whether a signal waits (Linux: `signal_pending`).
     pub fn signal_pending(&self) -> bool {
         self.test_tif(tif::SIGPENDING)
-    }
-    /// Whether a fatal signal waits (Linux: `fatal_signal_pending`).
-    pub fn fatal_signal_pending(&self) -> bool {
-        self.test_tif(tif::KILLED)
     }
     /// Whether it leads its thread group.
     pub fn is_group_leader(&self) -> bool {
