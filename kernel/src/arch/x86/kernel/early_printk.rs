@@ -51,6 +51,7 @@ pub fn setup_early_serial() {
 }
 
 fn configure() {
+    wait_for(LSR::TRANSMITTER_EMPTY); // the loader's last words
     write(offsets::IER, 0);
     write(offsets::LCR, LCR::DLAB.bits());
     write(offsets::DLL, DIVISOR as u8);

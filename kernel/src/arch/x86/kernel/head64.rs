@@ -115,7 +115,8 @@ fn load_early_gdt() {
 
 /// Keeps the parameters and goes on with [`x86_64_start_kernel`] on the initial stack: the
 /// loader's stack is memory that will be allocated.
-pub fn leave_for_start_kernel(params: BootParams) -> ! {
+pub fn leave_for_start_kernel(mut params: BootParams) -> ! {
+    crate::arch::x86::boot::choose_command_line(&mut params);
     BOOT_PARAMS.call_once(|| params);
     // SAFETY: nothing of the present stack is used again; the new one is static and unused
     // (the PVH entry runs on it, but never returns to its frames).
