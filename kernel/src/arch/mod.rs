@@ -6,6 +6,10 @@
 //! The other direction is as short: arch code calls `start_kernel`, `do_syscall`, `handle_irq`,
 //! `do_page_fault`, `schedule_tail`, `do_notify_resume` and nothing else upward.
 
+// Pure code of the x86 port, for its unit tests.
+#[cfg(test)]
+#[path = "x86/kernel/e820.rs"]
+mod e820;
 #[cfg(not(target_os = "none"))]
 mod um;
 #[cfg(not(target_os = "none"))]
@@ -29,6 +33,10 @@ pub use imp::{
 
 // --- physical memory (Linux: asm/page.h) ---
 pub use imp::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
+
+// --- boot: what the loader and the machine say (Linux: asm/setup.h) ---
+#[cfg(target_os = "none")]
+pub use imp::*;
 
 // --- user address spaces (Linux: asm/pgtable.h, asm/uaccess.h, asm/mmu_context.h) ---
 pub use imp::{PageTable, raw_copy_from_user, raw_copy_to_user};

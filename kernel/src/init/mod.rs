@@ -2,5 +2,6 @@
 
 #[macro_use]
 pub mod initcall;
+pub mod main;
 #[macro_use]
 pub mod params;

@@ -4,6 +4,7 @@
 pub mod printk;
 pub mod cred;
 pub mod locking;
+pub mod panic;
 pub mod preempt;
 pub mod sched;
 pub mod signal;

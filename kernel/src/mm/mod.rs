@@ -3,6 +3,8 @@
 pub mod addr;
 pub mod filemap;
 pub mod gfp;
+pub mod heap;
+pub mod memblock;
 pub mod memory;
 pub mod mmap;
 pub mod page;

@@ -17,10 +17,20 @@ pub use asm::percpu::{
     smp_processor_id, this_cpu_offset,
 };
 pub use asm::ptrace::PtRegs;
+pub use boot::{BootParams, PixelFormat, ScreenInfo};
 pub use kernel::early_printk::early_console_write;
+pub use kernel::head64::boot_params;
 pub use kernel::process::{ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
+pub use kernel::sections::kallsyms_blob;
+pub use kernel::setup::{initrd, initrd_range, max_pfn, setup_arch};
+pub use kernel::setup_percpu::setup_per_cpu_areas;
 pub use kernel::tsc::get_cycles;
 pub use lib::usercopy::{raw_copy_from_user, raw_copy_to_user};
+pub use mm::dump_pagetables::debug_checkwx;
+pub use mm::init::{free_initmem, free_kernel_image_gaps, mark_rodata_ro, vmemmap_populate};
+pub use mm::init_64::{Cache, KProt, flush_tlb_kernel_range, map_kernel_page, unmap_kernel_page};
+pub use mm::ioremap::{ioremap, iounmap, memremap};
 pub use mm::pgtable::PageTable;
+pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
