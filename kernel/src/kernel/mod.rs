@@ -20,5 +20,6 @@ pub mod sched;
 pub mod signal;
 pub mod softirq;
 pub mod sys;
+pub mod sysctl;
 pub mod syscall;
 pub mod time;
