@@ -202,7 +202,7 @@ fn processes_are_listed_and_killed() {
             ("timeout 1 sleep 1000; echo $?", "Terminated\n143\n"),
             (
                 "kill 99999 2>&1",
-                "-sh: can't kill pid 99999: No such process\n",
+                "sh: can't kill pid 99999: No such process\n",
             ),
         ],
     );
