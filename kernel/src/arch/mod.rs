@@ -36,21 +36,24 @@ pub use imp::{
 
 // --- physical memory (Linux: asm/page.h) ---
 pub use imp::{
-    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, kernel_virt_to_pfn, phys_to_virt,
-    self_hosted_ram, virt_addr_valid, virt_to_phys, vmemmap_start,
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, phys_to_virt, self_hosted_ram,
+    virt_addr_valid, virt_to_phys, vmemmap_start,
 };
 
 // --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
 pub use imp::{
-    BootParams, PixelFormat, ScreenInfo, boot_params, image_sizes, initrd, initrd_range,
-    kallsyms_blob, max_pfn, setup_arch, setup_per_cpu_areas,
+    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, free_initmem,
+    free_initrd_mem, image_sections, initrd_bytes, kallsyms_blob, max_pfn, rodata_end,
+    rodata_start, set_initrd_len, setup_arch, setup_per_cpu_areas, smp_prepare_boot_cpu,
+    smp_setup_processor_id,
 };
 
 // --- the kernel's own address space (Linux: asm/set_memory.h, asm/io.h, linux/vmalloc.h) ---
 pub use imp::{
-    Cache, KProt, debug_checkwx, flush_tlb_kernel_range, free_initmem, free_kernel_image_gaps,
-    ioremap, iounmap, map_kernel_page, mark_rodata_ro, memremap, set_memory_nx,
-    set_memory_ro, set_memory_rw, set_memory_x, unmap_kernel_page, vmemmap_populate,
+    Cache, KProt, VMALLOC_END, VMALLOC_START, debug_checkwx, flush_tlb_kernel_range, ioremap,
+    iounmap, kernel_virt_to_pfn, map_kernel_page, mark_rodata_ro, memremap, probe_kernel_write,
+    set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x, slow_virt_to_phys,
+    unmap_kernel_page, vmemmap_populate,
 };
 
 // --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---

@@ -4,6 +4,7 @@
 pub mod printk;
 pub mod bug;
 pub mod capability;
+pub mod cpu;
 pub mod cred;
 pub mod entry;
 pub mod exit;

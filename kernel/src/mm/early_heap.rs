@@ -89,9 +89,6 @@ impl EarlyHeap {
     }
 }
 
-#[cfg(target_os = "none")]
-pub(super) use bare_metal::allocate_from;
-
 #[cfg(test)]
 mod tests {
     use super::*;

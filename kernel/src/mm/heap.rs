@@ -16,6 +16,8 @@ use super::slub::KmemCache;
 use crate::prelude::*;
 
 #[cfg(target_os = "none")]
+pub(super) use bare_metal::allocate_from;
+#[cfg(target_os = "none")]
 pub use bare_metal::release_early_heap;
 
 #[cfg(target_os = "none")]

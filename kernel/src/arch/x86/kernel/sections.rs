@@ -65,17 +65,6 @@ section_symbols! {
     ex_table_stop = "__stop___ex_table";
 }
 
-/// Sizes of the image's parts in bytes, for the `Memory:` line: code, data, constants, init, bss.
-pub fn image_sizes() -> [u64; 5] {
-    [
-        text_end() - text_start(),
-        data_end() - data_start(),
-        (rodata_end() - rodata_start()) + (kallsyms_stop() - kallsyms_start()),
-        init_end() - init_begin(),
-        bss_stop() - bss_start(),
-    ]
-}
-
 /// The room for the symbol table at the end of the image, filled after linking
 /// (`objcopy --update-section .kallsyms=FILE`). All numbers little-endian:
 ///
@@ -97,4 +86,16 @@ pub fn kallsyms_blob() -> &'static [u8] {
     let size = (kallsyms_stop() - start) as usize;
     // SAFETY: the linker script's bounds of a section that is mapped read-only for ever.
     unsafe { core::slice::from_raw_parts(start.as_usize() as *const u8, size) }
+}
+
+/// Sizes of the image's parts, none counted twice, for the `Memory:` line
+/// (Linux: `mem_init_print_info`).
+pub fn image_sections() -> crate::mm::mm_init::ImageSections {
+    crate::mm::mm_init::ImageSections {
+        code: text_end() - text_start(),
+        rwdata: data_end() - data_start(),
+        rodata: rodata_end() - rodata_start(),
+        init: init_end() - init_begin(),
+        bss: bss_stop() - bss_start(),
+    }
 }

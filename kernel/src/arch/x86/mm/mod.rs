@@ -7,6 +7,7 @@ pub mod init;
 pub mod init_64;
 pub mod ioremap;
 pub mod maccess;
+pub mod nofault;
 pub mod pat;
 pub mod pgtable;
 pub mod set_memory;
