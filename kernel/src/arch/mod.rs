@@ -33,8 +33,8 @@ pub use imp::{
 
 // --- physical memory (Linux: asm/page.h) ---
 pub use imp::{
-    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, phys_to_virt, self_hosted_ram,
-    virt_addr_valid, virt_to_phys, vmemmap_populate, vmemmap_start,
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, direct_map_phys, phys_to_virt,
+    self_hosted_ram, virt_to_phys, vmemmap_populate, vmemmap_start,
 };
 
 // --- the kernel's own address space (Linux: asm/pgtable.h, asm/sections.h) ---
