@@ -16,7 +16,7 @@ pub use asm::irqflags::{
 };
 pub use asm::page::{
     PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, VMALLOC_END, VMALLOC_START, clear_page, copy_page,
-    phys_to_virt, self_hosted_ram, virt_addr_valid, virt_to_phys, vmemmap_start,
+    direct_map_phys, phys_to_virt, self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 pub use asm::percpu::{
     current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
