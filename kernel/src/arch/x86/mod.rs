@@ -24,11 +24,14 @@ pub use asm::percpu::{
 };
 pub use asm::ptrace::PtRegs;
 pub use kernel::early_printk::early_console_write;
-pub use kernel::process::{ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
+pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
+pub use kernel::process::{
+    ThreadStruct, copy_thread, flush_thread, start_thread, switch_to, with_current_pt_regs,
+};
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
 pub use kernel::tsc::get_cycles;
 pub use lib::usercopy::{raw_copy_from_user, raw_copy_to_user};
 pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
-pub use mm::tlb::flush_tlb_range;
+pub use mm::tlb::{flush_tlb_range, switch_mm};
 pub use mm::kernel_virt_to_pfn;

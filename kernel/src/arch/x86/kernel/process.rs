@@ -6,11 +6,17 @@ pub fn copy_thread() {
     todo!()
 }
 /// See the contract.
-pub fn flush_thread() {
+pub fn flush_thread() -> crate::prelude::Result {
     todo!()
 }
 /// See the contract.
-pub fn start_thread() {
+pub fn start_thread(regs: &mut crate::arch::PtRegs, ip: u64, sp: u64) {
+    let _ = (regs, ip, sp);
+    todo!()
+}
+/// See the contract.
+pub fn with_current_pt_regs<R>(f: impl FnOnce(&mut crate::arch::PtRegs) -> R) -> R {
+    let _ = f;
     todo!()
 }
 /// See the contract.
