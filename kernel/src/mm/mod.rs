@@ -26,6 +26,7 @@ pub mod pgtable;
 pub mod show_mem;
 pub mod slab_common;
 pub mod slub;
+pub mod task_mmu;
 pub mod uaccess;
 pub mod util;
 pub mod vma;
