@@ -59,11 +59,16 @@ pub use imp::{
 // --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
 pub use imp::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask,
+    supported_pte_mask, switch_mm,
 };
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
-pub use imp::{PtRegs, ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
+pub use imp::{
+    PtRegs, ThreadStruct, copy_thread, flush_thread, start_thread, switch_to, with_current_pt_regs,
+};
+
+// --- what programs are told about the CPU (Linux: asm/elf.h) ---
+pub use imp::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
 
 // --- time, entropy, the way out ---
 pub use imp::{

@@ -271,9 +271,31 @@ pub struct ThreadStruct {}
 /// See the x86 port.
 pub fn copy_thread() {}
 /// See the x86 port.
-pub fn flush_thread() {}
+pub fn flush_thread() -> crate::prelude::Result {
+    Ok(())
+}
 /// See the x86 port.
-pub fn start_thread() {}
+pub fn start_thread(regs: &mut PtRegs, ip: u64, sp: u64) {
+    let _ = (regs, ip, sp);
+}
+/// See the x86 port.
+pub fn with_current_pt_regs<R>(f: impl FnOnce(&mut PtRegs) -> R) -> R {
+    f(&mut PtRegs::default())
+}
+/// AT_PLATFORM.
+pub const ELF_PLATFORM: &str = "x86_64";
+/// AT_HWCAP.
+pub fn elf_hwcap() -> u64 {
+    0
+}
+/// AT_HWCAP2.
+pub fn elf_hwcap2() -> u64 {
+    0
+}
+/// AT_MINSIGSTKSZ.
+pub fn elf_minsigstksz() -> u64 {
+    2048
+}
 /// See the x86 port.
 pub fn switch_to() {}
 

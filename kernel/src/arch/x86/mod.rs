@@ -26,7 +26,10 @@ pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
 pub use kernel::early_printk::early_console_write;
 pub use kernel::head64::boot_params;
-pub use kernel::process::{ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
+pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
+pub use kernel::process::{
+    ThreadStruct, copy_thread, flush_thread, start_thread, switch_to, with_current_pt_regs,
+};
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
 pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
@@ -46,7 +49,7 @@ pub use mm::ioremap::{ioremap, iounmap, memremap};
 pub use mm::nofault::probe_kernel_write;
 pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
 pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
-pub use mm::tlb::flush_tlb_range;
 pub use kernel::ioport::{IoRegion, ioports_text};
 pub use kernel::screen_info::{Framebuffer, framebuffer};
 pub use kernel::initcall_tables as sections;
+pub use mm::tlb::{flush_tlb_range, switch_mm};

@@ -5,6 +5,7 @@ pub mod e820;
 pub mod early_printk;
 pub mod head64;
 mod idt_early;
+pub mod elf;
 pub mod process;
 pub mod random;
 pub mod reboot;
