@@ -6,7 +6,7 @@ pub mod semaphore;
 pub mod spinlock;
 
 pub use mutex::{Mutex, MutexGuard};
-pub use rwsem::{RwSemReadGuard, RwSemWriteGuard, RwSemaphore};
+pub use rwsem::{RwSemaphoreReadGuard, RwSemaphoreWriteGuard, RwSemaphore};
 pub use semaphore::Semaphore;
 pub use spinlock::{
     IrqSpinLock, IrqsOff, LockContext, PreemptOff, RwSpinLock, SpinLock, SpinLockGuard,
