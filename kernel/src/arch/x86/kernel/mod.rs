@@ -12,3 +12,6 @@ pub mod sections;
 pub mod setup;
 pub mod setup_percpu;
 pub mod tsc;
+pub mod initcall_tables;
+pub mod ioport;
+pub mod screen_info;
