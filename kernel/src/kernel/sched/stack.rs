@@ -58,8 +58,9 @@ impl KernelStack {
     #[inline]
     pub fn end_is_intact(&self) -> bool {
         // SAFETY: the stack is mapped while `self` exists, and its lowest word is aligned.
-        unsafe { core::ptr::with_exposed_provenance::<u64>(self.area.addr().as_usize()).read() }
-            == STACK_END_MAGIC
+        let mark =
+            unsafe { core::ptr::with_exposed_provenance::<u64>(self.area.addr().as_usize()).read() };
+        mark == STACK_END_MAGIC
     }
 }
 
