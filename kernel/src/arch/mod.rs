@@ -9,6 +9,7 @@
 // Pure code of the x86 port, for its unit tests.
 #[cfg(test)]
 #[path = "x86/kernel/e820.rs"]
+#[expect(dead_code, reason = "the tests need not use everything")]
 mod e820;
 #[cfg(not(target_os = "none"))]
 #[path = "x86/boot/params.rs"]
@@ -61,14 +62,33 @@ pub use imp::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
     supported_pte_mask, switch_mm,
 };
+pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{
-    PtRegs, ThreadStruct, copy_thread, flush_thread, start_thread, switch_to, with_current_pt_regs,
+    PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, start_thread,
+    switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
+};
+
+// --- signal frames (Linux: asm/sigframe.h) ---
+pub use imp::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
+
+// --- interrupts and exceptions (Linux: asm/hw_irq.h, asm/traps.h) ---
+pub use imp::{
+    arch_irq_stat, arch_show_interrupts, early_irq_init, init_irq, smp_send_reschedule, trap_init,
 };
 
 // --- what programs are told about the CPU (Linux: asm/elf.h) ---
 pub use imp::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
+
+// --- reports (Linux: asm/stacktrace.h, linux/kallsyms.h) ---
+pub use imp::{die_bug, dump_stack, kallsyms_lookup};
+
+// --- time (Linux: asm/tsc.h, asm/delay.h, asm/mc146818rtc.h) ---
+pub use imp::{
+    delay_loops, late_time_init, lpj_fine, mdelay, ndelay, read_persistent_clock,
+    set_loops_per_jiffy, time_init, udelay,
+};
 
 // --- time, entropy, the way out ---
 pub use imp::{

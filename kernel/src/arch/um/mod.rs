@@ -17,12 +17,15 @@ mod devices;
 pub mod sections;
 pub use devices::{Framebuffer, IoRegion, framebuffer, ioports_text};
 mod pgtable;
+mod process;
 
 pub use pgtable::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
     supported_pte_mask, switch_mm,
 };
+
 pub use boot::*;
+pub use process::*;
 
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;
@@ -262,26 +265,6 @@ pub fn local_unlock_irqrestore(flags: IrqFlags) {
     }
 }
 
-/// User registers as an interrupt or system call left them.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct PtRegs {}
-/// What a context switch saves; empty, tests do not switch.
-#[derive(Default)]
-pub struct ThreadStruct {}
-/// See the x86 port.
-pub fn copy_thread() {}
-/// See the x86 port.
-pub fn flush_thread() -> crate::prelude::Result {
-    Ok(())
-}
-/// See the x86 port.
-pub fn start_thread(regs: &mut PtRegs, ip: u64, sp: u64) {
-    let _ = (regs, ip, sp);
-}
-/// See the x86 port.
-pub fn with_current_pt_regs<R>(f: impl FnOnce(&mut PtRegs) -> R) -> R {
-    f(&mut PtRegs::default())
-}
 /// AT_PLATFORM.
 pub const ELF_PLATFORM: &str = "x86_64";
 /// AT_HWCAP.
@@ -296,9 +279,6 @@ pub fn elf_hwcap2() -> u64 {
 pub fn elf_minsigstksz() -> u64 {
     2048
 }
-/// See the x86 port.
-pub fn switch_to() {}
-
 /// A random number from the machine.
 pub fn arch_get_random() -> Option<u64> {
     None

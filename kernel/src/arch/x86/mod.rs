@@ -27,11 +27,28 @@ pub use boot::{BootParams, PixelFormat, ScreenInfo};
 pub use kernel::early_printk::early_console_write;
 pub use kernel::head64::boot_params;
 pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
+pub use crate::kernel::irq::early_irq_init;
+pub use kernel::apic::smp_send_reschedule;
+pub use kernel::cpu::common::set_loops_per_jiffy;
+pub use kernel::dumpstack::dump_stack;
+pub use kernel::irq::{arch_irq_stat, arch_show_interrupts};
+pub use kernel::irqinit::init_irq;
+pub use kernel::kallsyms::kallsyms_lookup;
 pub use kernel::process::{
-    ThreadStruct, copy_thread, flush_thread, start_thread, switch_to, with_current_pt_regs,
+    ThreadEntry, ThreadStruct, copy_thread, default_idle, die_bug, flush_thread, start_thread,
+    switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
 };
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
+pub use kernel::rtc::read_persistent_clock;
+pub use kernel::signal::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
+pub use kernel::time::{late_time_init, time_init};
+pub use kernel::traps::trap_init;
+pub use kernel::tsc::{get_cycles, lpj_fine};
+pub use lib::delay::{delay_loops, mdelay, ndelay, udelay};
+pub use lib::usercopy::{
+    raw_clear_user, raw_cmpxchg_user_u32, raw_copy_from_user, raw_copy_to_user,
+};
 pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
 pub use kernel::setup::{
     boot_command_line, free_initrd_mem, initrd_bytes, max_pfn, set_initrd_len, setup_arch,

@@ -10,5 +10,7 @@ pub mod maccess;
 pub mod nofault;
 pub mod pat;
 pub mod pgtable;
+#[cfg(feature = "boot-tests")]
+mod selftest;
 pub mod set_memory;
 pub mod tlb;
