@@ -60,7 +60,7 @@ pub use imp::{
 // --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
 pub use imp::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask,
+    supported_pte_mask, switch_mm,
 };
 pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 
@@ -78,6 +78,9 @@ pub use imp::{
     arch_irq_stat, arch_show_interrupts, early_irq_init, init_irq, smp_send_reschedule, trap_init,
 };
 
+// --- what programs are told about the CPU (Linux: asm/elf.h) ---
+pub use imp::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
+
 // --- reports (Linux: asm/stacktrace.h, linux/kallsyms.h) ---
 pub use imp::{die_bug, dump_stack, kallsyms_lookup};
 
@@ -92,3 +95,9 @@ pub use imp::{
     arch_get_random, early_console_write, get_cycles, machine_halt, machine_power_off,
     machine_restart, qemu_exit,
 };
+
+// --- ports and pixels that a driver may own (Linux: linux/ioport.h, linux/screen_info.h) ---
+pub use imp::{Framebuffer, IoRegion, framebuffer, ioports_text};
+
+// --- tables that the linker made (Linux: asm-generic/sections.h, linux/init.h) ---
+pub use imp::sections;

@@ -13,7 +13,7 @@ use crate::mm::gfp::Gfp;
 use crate::mm::mm_types::{Mmap, MmStruct};
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::page::PageRef;
-use crate::mm::page_alloc::alloc_pages;
+use crate::mm::page_alloc::{alloc_pages, zero_pfn};
 use crate::mm::pgtable::{Access, PageTable, Pte, Sharing};
 use crate::mm::vma::{Backing, SpecialMapping, VmFlags, Vma};
 use crate::mm::{Pfn, UserAddr};
@@ -215,10 +215,9 @@ impl Fault<'_> {
     }
 
     fn map_zero_page(&self) -> Outcome {
-        let zero = zero_page().ok_or(FaultError::OOM)?;
         let lock = self.lock_with_leaf()?;
         if let Some(slot) = lock.slot(self.addr) {
-            slot.map_special(zero, self.vma.flags.page_prot().read_only().young());
+            slot.map_special(zero_pfn(), self.vma.flags.page_prot().read_only().young());
         }
         Ok(())
     }
@@ -365,18 +364,6 @@ impl Fault<'_> {
     }
 }
 
-/// The frame that stands for memory that was only read so far (Linux: `ZERO_PAGE`).
-fn zero_page() -> Option<Pfn> {
-    static ZERO_PAGE: spin::Once<Pfn> = spin::Once::new();
-    ZERO_PAGE
-        .try_call_once(|| {
-            let page = alloc_pages(Gfp::KERNEL | Gfp::ZERO, 0).ok_or(())?;
-            Ok::<Pfn, ()>(page.into_pfn()) // kept for ever
-        })
-        .ok()
-        .copied()
-}
-
 /// How many pages of each kind were taken away.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Zapped {
@@ -423,6 +410,21 @@ impl MmStruct {
         let zapped = zap_range(self.page_table(), range, &mut gather);
         self.rss.peak();
         self.rss.add(-zapped.anon, -zapped.file);
+    }
+
+    /// Puts a page of private memory into an empty place of a writable area that nobody uses yet.
+    /// Errors: ENOMEM, EEXIST.
+    pub fn install_anon_page(&self, addr: u64, page: PageRef) -> Result {
+        let map = self.read();
+        let vma = map.vmas.lookup(addr).ok_or(Errno::EFAULT)?;
+        vma.has_anon.store(true, Ordering::Relaxed);
+        self.page_table().alloc_leaf(addr)?;
+        let prot = vma.flags.page_prot().writable().anon().young().dirty();
+        let lock = self.page_table().lock();
+        let slot = lock.slot(addr).ok_or(Errno::ENOMEM)?;
+        slot.map(page, prot).map_err(|_| Errno::EEXIST)?;
+        self.rss.add(1, 0);
+        Ok(())
     }
 
     /// Gives the child the pages of an area, private ones copy-on-write

@@ -58,14 +58,40 @@ pub fn free_area_init() -> Result {
     let range_at = |index: usize| memblock().memory().get(index).copied();
     let memory = (0..).map_while(move |index| range_at(index).map(frames));
     init_zones(memory.clone());
-    for range in memory {
-        // The buddy of every frame must have an entry that can be looked at.
-        let block = 1 << MAX_PAGE_ORDER;
-        let start = range.start.0 & !(block - 1);
-        let end = range.end.0.next_multiple_of(block);
-        arch::vmemmap_populate(Pfn(start), Pfn(end), size_of::<Page>())?;
+    for blocks in BlockRanges::over(memory) {
+        arch::vmemmap_populate(blocks.start, blocks.end, size_of::<Page>())?;
     }
     Ok(())
+}
+
+/// Ranges of frames rounded out to blocks of the largest order, those that touch as one. The
+/// buddy of every frame of a range is in it too, so that its page can be looked at.
+struct BlockRanges<I: Iterator<Item = Range<Pfn>>> {
+    ranges: core::iter::Peekable<I>,
+}
+
+impl<I: Iterator<Item = Range<Pfn>>> BlockRanges<I> {
+    fn over(ranges: I) -> Self {
+        let ranges = ranges.peekable();
+        Self { ranges }
+    }
+}
+
+impl<I: Iterator<Item = Range<Pfn>>> Iterator for BlockRanges<I> {
+    type Item = Range<Pfn>;
+    fn next(&mut self) -> Option<Range<Pfn>> {
+        const BLOCK: u64 = 1 << MAX_PAGE_ORDER;
+        let first = self.ranges.next()?;
+        let start = first.start.0 & !(BLOCK - 1);
+        let mut end = first.end.0.next_multiple_of(BLOCK);
+        while let Some(more) = self
+            .ranges
+            .next_if(|more| more.start.0 & !(BLOCK - 1) <= end)
+        {
+            end = more.end.0.next_multiple_of(BLOCK);
+        }
+        Some(Pfn(start)..Pfn(end))
+    }
 }
 
 /// Lays the zones over `memory`: sorted, disjoint ranges, reserved parts included.
@@ -143,6 +169,7 @@ pub fn mm_core_init() {
     page_poison::report_meminit(); // before the first page is handed over: poison covers all
     mem_init(); //                    the buddy allocator owns the free memory
     mem_init_print_info(&arch::image_sections());
+    init_zero_page();
     slub::kmem_cache_init(); //       small objects: kmalloc, and the heap with it
     vmalloc::vmalloc_init(); //       needs kmalloc for its bookkeeping
 }
@@ -172,7 +199,6 @@ fn mem_init() {
         add_managed_range(Pfn(start.0.max(1)), end);
     }
     memblock_retire(); // page tables take their memory from the buddy allocator from here on
-    init_zero_page();
 }
 
 /// Gives frames to the allocator that were never its own.
@@ -225,13 +251,14 @@ pub fn setup_per_cpu_pageset() {
     for zone in &ZONES {
         let batch = zone_batchsize(zone.managed.load(Ordering::Relaxed));
         zone.pcp_batch.store(batch, Ordering::Relaxed);
+        zone.pcp_high.store(2 * batch, Ordering::Relaxed);
     }
 }
 
 /// Pages that a per-CPU list gets or gives at once: a thousandth of the zone and at most 64
 /// (Linux: `zone_batchsize`).
-fn zone_batchsize(managed: u64) -> u64 {
-    (managed / 1024).clamp(4, 64)
+fn zone_batchsize(managed: u64) -> u32 {
+    (managed / 1024).clamp(4, 64) as u32
 }
 
 /// Pages that no ordinary allocation may take (Linux: `totalreserve_pages`).
@@ -259,7 +286,7 @@ pub fn min_free_kbytes() -> u64 {
 /// Linux reserves `4 * sqrt(KiB of memory)`, so that its reclaim thread gets time to work. No
 /// such thread has to be woken here: a quarter of it serves the allocations that must not fail.
 #[__init]
-fn init_per_zone_wmark_min() -> Result {
+pub fn init_per_zone_wmark_min() -> Result {
     let kbytes = page_kb(totalram_pages());
     MIN_FREE_KBYTES.store(kbytes.isqrt().clamp(128, 65536), Ordering::Relaxed);
     setup_per_zone_wmarks();
@@ -377,6 +404,14 @@ mod tests {
         assert_eq!(clip_to_zone(&all, 1), 0x1000..0x10_0000);
         assert_eq!(clip_to_zone(&all, 2), 0x10_0000..0x18_0000);
         assert!(clip_to_zone(&(Pfn(1)..Pfn(0x800)), 1).is_empty());
+    }
+
+    #[test]
+    fn the_page_array_covers_whole_blocks_without_overlap() {
+        let memory = [1..0x9f, 0x100..0x7ff0, 0x9000..0x9001];
+        let memory = memory.map(|range| Pfn(range.start)..Pfn(range.end));
+        let blocks: Vec<_> = BlockRanges::over(memory.into_iter()).collect();
+        assert_eq!(blocks, [Pfn(0)..Pfn(0x8000), Pfn(0x9000)..Pfn(0x9400)]);
     }
 
     #[test]

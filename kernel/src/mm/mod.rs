@@ -12,14 +12,14 @@ pub mod madvise;
 pub mod memory;
 pub mod mincore;
 pub mod mlock;
+pub mod mm_init;
 pub mod mm_types;
 pub mod mmap;
 pub mod mmu_gather;
+pub mod mmzone;
 pub mod mprotect;
 pub mod mremap;
 pub mod msync;
-pub mod mm_init;
-pub mod mmzone;
 pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
@@ -32,10 +32,14 @@ mod slab;
 pub mod slab_common;
 pub mod slub;
 mod slub_debug;
+pub mod task_mmu;
 pub mod uaccess;
 pub mod util;
 pub mod vma;
 pub mod vmalloc;
 pub mod vmstat;
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use addr::{Pfn, PhysAddr, UserAddr, VirtAddr};

@@ -13,12 +13,15 @@ use crate::kernel::sched::task::Task;
 use crate::mm::{Pfn, PhysAddr, VirtAddr};
 
 mod boot;
+mod devices;
+pub mod sections;
+pub use devices::{Framebuffer, IoRegion, framebuffer, ioports_text};
 mod pgtable;
 mod process;
 
 pub use pgtable::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask,
+    supported_pte_mask, switch_mm,
 };
 
 pub use boot::*;
@@ -196,8 +199,8 @@ pub fn unmap_kernel_page(addr: VirtAddr) -> Option<Pfn> {
 pub fn flush_tlb_kernel_range(_start: VirtAddr, _end: VirtAddr) {}
 /// Physical address that a kernel address is mapped to.
 pub fn slow_virt_to_phys(addr: VirtAddr) -> Option<PhysAddr> {
-    if virt_addr_valid(addr) {
-        return Some(virt_to_phys(addr));
+    if let Some(phys) = direct_map_phys(addr) {
+        return Some(phys);
     }
     let page = addr.align_down(PAGE_SIZE as u64);
     let pfn = *kernel_map().get(&page.as_u64())?;
@@ -211,9 +214,10 @@ pub fn vmemmap_populate(_start: Pfn, _end: Pfn, _entry_size: usize) -> crate::pr
 pub fn image_sections() -> crate::mm::mm_init::ImageSections {
     crate::mm::mm_init::ImageSections::default()
 }
-/// Whether the direct map covers a kernel address (Linux: `virt_addr_valid`).
-pub fn virt_addr_valid(addr: VirtAddr) -> bool {
-    addr.as_usize().wrapping_sub(ram()) < RAM_SIZE
+/// The physical address behind an address of the direct map, `None` for any other address.
+pub fn direct_map_phys(addr: VirtAddr) -> Option<PhysAddr> {
+    let offset = addr.as_usize().wrapping_sub(ram());
+    (offset < RAM_SIZE).then(|| PhysAddr::new(offset as u64))
 }
 /// Memory that the page allocator takes over by itself when it is first asked: unit tests have
 /// no boot. Page 0 stays out, as on a PC.
@@ -261,6 +265,20 @@ pub fn local_unlock_irqrestore(flags: IrqFlags) {
     }
 }
 
+/// AT_PLATFORM.
+pub const ELF_PLATFORM: &str = "x86_64";
+/// AT_HWCAP.
+pub fn elf_hwcap() -> u64 {
+    0
+}
+/// AT_HWCAP2.
+pub fn elf_hwcap2() -> u64 {
+    0
+}
+/// AT_MINSIGSTKSZ.
+pub fn elf_minsigstksz() -> u64 {
+    2048
+}
 /// A random number from the machine.
 pub fn arch_get_random() -> Option<u64> {
     None

@@ -17,7 +17,7 @@ pub use asm::irqflags::{
 };
 pub use asm::page::{
     PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, VMALLOC_END, VMALLOC_START, clear_page, copy_page,
-    phys_to_virt, self_hosted_ram, virt_addr_valid, virt_to_phys, vmemmap_start,
+    direct_map_phys, phys_to_virt, self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 pub use asm::percpu::{
     current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
@@ -25,6 +25,8 @@ pub use asm::percpu::{
 };
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
+pub use crate::kernel::irq::early_irq_init;
+pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
 pub use kernel::apic::smp_send_reschedule;
 pub use kernel::cpu::common::set_loops_per_jiffy;
 pub use kernel::dumpstack::dump_stack;
@@ -62,5 +64,8 @@ pub use mm::init_64::{
 pub use mm::ioremap::{ioremap, iounmap, memremap};
 pub use mm::nofault::probe_kernel_write;
 pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
+pub use kernel::initcall_tables as sections;
+pub use kernel::ioport::{IoRegion, ioports_text};
+pub use kernel::screen_info::{Framebuffer, framebuffer};
 pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
-pub use mm::tlb::flush_tlb_range;
+pub use mm::tlb::{flush_tlb_range, switch_mm};
