@@ -258,7 +258,7 @@ pub struct Rename<'a> {
 
 /// Wall clock time in ns since 1970 for time stamps (Linux: `current_time`).
 pub fn current_time() -> i64 {
-    i64::try_from(crate::kernel::time::ktime_get_real()).unwrap_or(i64::MAX)
+    i64::try_from(crate::kernel::time::timekeeping::ktime_get_coarse_real()).unwrap_or(i64::MAX)
 }
 
 /// Adds to a counter that user space can push up; refuses at the top instead of wrapping.
