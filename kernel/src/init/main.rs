@@ -35,6 +35,7 @@ pub fn start_kernel() -> ! {
     arch::setup_per_cpu_areas();
     arch::smp_prepare_boot_cpu();
     mm::mm_init::mm_core_init();
+    arch::check_bugs();
     arch::free_initrd_mem();
     let line = arch::boot_command_line();
     #[cfg(target_os = "none")]
