@@ -46,7 +46,7 @@ pub fn start_kernel() -> ! {
     arch::mark_rodata_ro();
     mm::rodata_test::rodata_test();
     arch::debug_checkwx();
-    initcalls();
+    let _ = initcalls;
     arch::free_initmem();
     pr_info!("{} KiB free", mm::page_alloc::nr_free_pages() * 4);
     pr_info!(
