@@ -11,6 +11,9 @@
 #[path = "x86/kernel/e820.rs"]
 mod e820;
 #[cfg(not(target_os = "none"))]
+#[path = "x86/boot/params.rs"]
+mod params;
+#[cfg(not(target_os = "none"))]
 mod um;
 #[cfg(not(target_os = "none"))]
 use um as imp;
@@ -34,18 +37,24 @@ pub use imp::{
 // --- physical memory (Linux: asm/page.h) ---
 pub use imp::{
     PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, direct_map_phys, phys_to_virt,
-    self_hosted_ram, virt_to_phys, vmemmap_populate, vmemmap_start,
+    self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 
-// --- the kernel's own address space (Linux: asm/pgtable.h, asm/sections.h) ---
+// --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
 pub use imp::{
-    KProt, VMALLOC_END, VMALLOC_START, flush_tlb_kernel_range, image_sections, map_kernel_page,
-    slow_virt_to_phys, unmap_kernel_page,
+    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, free_initmem,
+    free_initrd_mem, image_sections, initrd_bytes, kallsyms_blob, max_pfn, rodata_end,
+    rodata_start, set_initrd_len, setup_arch, setup_per_cpu_areas, smp_prepare_boot_cpu,
+    smp_setup_processor_id,
 };
 
-// --- boot: what the loader and the machine say (Linux: asm/setup.h) ---
-#[cfg(target_os = "none")]
-pub use imp::*;
+// --- the kernel's own address space (Linux: asm/set_memory.h, asm/io.h, linux/vmalloc.h) ---
+pub use imp::{
+    Cache, KProt, VMALLOC_END, VMALLOC_START, debug_checkwx, flush_tlb_kernel_range, ioremap,
+    iounmap, kernel_virt_to_pfn, map_kernel_page, mark_rodata_ro, memremap, probe_kernel_write,
+    set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x, slow_virt_to_phys,
+    unmap_kernel_page, vmemmap_populate,
+};
 
 // --- user address spaces (Linux: asm/pgtable.h, asm/uaccess.h, asm/mmu_context.h) ---
 pub use imp::{PageTable, raw_copy_from_user, raw_copy_to_user};

@@ -2,6 +2,7 @@
 
 #[macro_use]
 pub mod printk;
+pub mod cpu;
 pub mod cred;
 pub mod locking;
 pub mod panic;

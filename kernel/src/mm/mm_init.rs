@@ -10,9 +10,10 @@ use super::memblock::{PhysRange, memblock, memblock_retire};
 use super::mmzone::{MAX_DMA_PFN, MAX_DMA32_PFN, MAX_PAGE_ORDER, Zone, zone_index};
 use super::page::Page;
 use super::page_alloc::{
-    TOTALRAM_PAGES, ZONES, build_zonelists, free_range, init_zero_page, nr_free_pages,
+    PAGESET, TOTALRAM_PAGES, ZONES, build_zonelists, free_range, init_zero_page, nr_free_pages,
     totalram_pages,
 };
+use super::percpu::nr_cpu_ids;
 use super::{Pfn, VirtAddr, page_poison, slub, vmalloc};
 use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE};
 use crate::prelude::*;
@@ -248,10 +249,13 @@ pub fn present_pages() -> u64 {
 /// Gives each CPU lists of a size that fits the zones (Linux: `setup_per_cpu_pageset`).
 #[__init]
 pub fn setup_per_cpu_pageset() {
-    for zone in &ZONES {
+    for (index, zone) in ZONES.iter().enumerate() {
         let batch = zone_batchsize(zone.managed.load(Ordering::Relaxed));
-        zone.pcp_batch.store(batch, Ordering::Relaxed);
-        zone.pcp_high.store(2 * batch, Ordering::Relaxed);
+        for cpu in 0..nr_cpu_ids() {
+            let lists = PAGESET.on(cpu).zone(index);
+            lists.batch.store(batch, Ordering::Relaxed);
+            lists.high.store(2 * batch, Ordering::Relaxed);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod page;
 pub mod page_alloc;
 mod page_poison;
 pub mod percpu;
+pub mod rodata_test;
 pub mod show_mem;
 mod slab;
 pub mod slab_common;

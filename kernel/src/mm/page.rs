@@ -150,8 +150,13 @@ impl Page {
             _ => false,
         }
     }
-    /// Panics when a block that is being freed is still in use for something. Returns its order.
+    /// Whether this is a single page that nothing speaks against freeing.
     #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        let special = PageFlags::BAD_WHEN_FREED.bits() | (u32::MAX << ORDER_SHIFT);
+        self.flags.load(Ordering::Relaxed) & special == 0
+    }
+    /// Panics when a block that is being freed is still in use for something. Returns its order.
     pub(super) fn check_free(&self) -> u32 {
         let flags = self.flags.load(Ordering::Relaxed);
         if flags & PageFlags::BAD_WHEN_FREED.bits() != 0 {

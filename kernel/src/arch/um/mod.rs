@@ -12,6 +12,10 @@ use uapi::errno::Errno;
 use crate::kernel::sched::task::Task;
 use crate::mm::{Pfn, PhysAddr, UserAddr, VirtAddr};
 
+mod boot;
+
+pub use boot::*;
+
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;
 /// Page size in bytes.

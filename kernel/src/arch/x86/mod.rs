@@ -29,16 +29,20 @@ pub use kernel::head64::boot_params;
 pub use kernel::process::{ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
-pub use kernel::sections::{image_sections, kallsyms_blob};
-pub use kernel::setup::{initrd, initrd_range, max_pfn, setup_arch};
-pub use kernel::setup_percpu::setup_per_cpu_areas;
+pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
+pub use kernel::setup::{
+    boot_command_line, free_initrd_mem, initrd_bytes, max_pfn, set_initrd_len, setup_arch,
+};
+pub use kernel::setup_percpu::{setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id};
 pub use kernel::tsc::get_cycles;
 pub use lib::usercopy::{raw_copy_from_user, raw_copy_to_user};
 pub use mm::dump_pagetables::debug_checkwx;
-pub use mm::init::{free_initmem, free_kernel_image_gaps, mark_rodata_ro, vmemmap_populate};
+pub use mm::init::{free_initmem, mark_rodata_ro, vmemmap_populate};
 pub use mm::init_64::{
-    Cache, KProt, flush_tlb_kernel_range, map_kernel_page, slow_virt_to_phys, unmap_kernel_page,
+    Cache, KProt, flush_tlb_kernel_range, kernel_virt_to_pfn, map_kernel_page, slow_virt_to_phys,
+    unmap_kernel_page,
 };
 pub use mm::ioremap::{ioremap, iounmap, memremap};
+pub use mm::nofault::probe_kernel_write;
 pub use mm::pgtable::PageTable;
 pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};

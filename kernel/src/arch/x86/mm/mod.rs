@@ -3,6 +3,7 @@ pub mod dump_pagetables;
 pub mod init;
 pub mod init_64;
 pub mod ioremap;
+pub mod nofault;
 pub mod pat;
 pub mod pgtable;
 pub mod set_memory;
