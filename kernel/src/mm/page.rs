@@ -212,6 +212,11 @@ impl MemMap {
     /// the largest order, so that the buddy of a valid frame is always there to look at.
     #[inline]
     pub(super) fn page(self, pfn: u32) -> &'static Page {
+        self.page_at(u64::from(pfn))
+    }
+    /// The same for a frame number that is not from a link.
+    #[inline]
+    pub(super) fn page_at(self, pfn: u64) -> &'static Page {
         // SAFETY: frame numbers reach this module from lists, from handles, or from the boot
         // memory map; their entries are mapped, live for ever and consist of atomics.
         unsafe { &*self.base.add(pfn as usize) }
@@ -224,7 +229,7 @@ impl MemMap {
 /// `pfn` must be RAM: device memory has no entry in the array.
 #[inline]
 pub unsafe fn pfn_to_page(pfn: Pfn) -> &'static Page {
-    MemMap::global().page(pfn.0 as u32)
+    MemMap::global().page_at(pfn.0)
 }
 
 /// A counted reference to an allocated block of `1 << order` page frames. The block goes back
@@ -250,7 +255,7 @@ impl PageRef {
     /// What the kernel knows about the first frame: flags and the owner's word.
     #[inline]
     pub fn page(&self) -> &'static Page {
-        MemMap::global().page(self.pfn.0 as u32)
+        MemMap::global().page_at(self.pfn.0)
     }
     /// log2 of the number of frames.
     #[inline]

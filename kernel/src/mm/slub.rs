@@ -601,13 +601,15 @@ pub(super) fn kmem_cache_init() {
 #[inline]
 pub(super) fn cache_of(object: *mut u8) -> Option<&'static KmemCache> {
     let phys = arch::direct_map_phys(VirtAddr::new(object as usize as u64))?;
-    let page = MemMap::global().page(phys.pfn().0 as u32);
+    let page = MemMap::global().page_at(phys.pfn().0);
     if !page.flags().contains(PageFlags::SLAB) {
         return None;
     }
-    let cache = page.mapping.load(Ordering::Relaxed) as usize as *const KmemCache;
-    // SAFETY: `mapping` of a slab page is its cache, and caches live for ever.
-    Some(unsafe { &*cache })
+    let cache = page.mapping.load(Ordering::Relaxed) as usize as *mut KmemCache;
+    // SAFETY: `mapping` of a slab page is its cache.
+    let cache = unsafe { NonNull::new_unchecked(cache) };
+    // SAFETY: caches live for ever.
+    Some(unsafe { cache.as_ref() })
 }
 
 /// How far into its slab an object begins, in bytes.
