@@ -9,6 +9,7 @@
 // Pure code of the x86 port, for its unit tests.
 #[cfg(test)]
 #[path = "x86/kernel/e820.rs"]
+#[expect(dead_code, reason = "the tests need not use everything")]
 mod e820;
 #[cfg(not(target_os = "none"))]
 #[path = "x86/boot/params.rs"]
@@ -42,7 +43,7 @@ pub use imp::{
 
 // --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
 pub use imp::{
-    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, free_initmem,
+    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, check_bugs, free_initmem,
     free_initrd_mem, image_sections, initrd_bytes, kallsyms_blob, max_pfn, rodata_end,
     rodata_start, set_initrd_len, setup_arch, setup_per_cpu_areas, smp_prepare_boot_cpu,
     smp_setup_processor_id,

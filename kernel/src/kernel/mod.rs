@@ -7,6 +7,7 @@ pub mod cred;
 pub mod locking;
 pub mod panic;
 pub mod preempt;
+pub mod resource;
 pub mod sched;
 pub mod signal;
 pub mod syscall;

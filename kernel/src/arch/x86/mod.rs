@@ -24,6 +24,7 @@ pub use asm::percpu::{
 };
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
+pub use kernel::cpu::{check_bugs, print_cpu_info};
 pub use kernel::early_printk::early_console_write;
 pub use kernel::head64::boot_params;
 pub use kernel::process::{ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};

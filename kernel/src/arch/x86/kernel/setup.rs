@@ -6,11 +6,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::cpu::{self, Feature, boot_cpu_has};
 use super::e820::{E820Kind, E820Table};
 use super::head64::{boot_params, loader_memory, raw_memory_map};
+use super::sections;
 use crate::arch::x86::asm::page::{PAGE_SHIFT, PAGE_SIZE, phys_to_virt};
 use crate::arch::x86::mm::init::{ISA_END_ADDRESS, init_mem_mapping, reserve_kernel_image};
-use crate::arch::x86::mm::init_64::Cache;
+use crate::arch::x86::mm::init_64::{Cache, slow_virt_to_phys};
 use crate::arch::x86::mm::ioremap::{ioremap, iounmap};
 use crate::arch::x86::mm::pat::{pat_init, pat_report};
+use crate::kernel::resource::IOMEM_RESOURCE;
 use crate::lib::cmdline::{memparse, parse_args};
 use crate::mm::memblock::{PhysRange, memblock, memblock_init};
 use crate::mm::mm_init::{free_area_init, free_reserved_area};
@@ -294,6 +296,37 @@ fn relocate_initrd(from: PhysRange) -> Option<PhysRange> {
     );
     Some(to)
 }
+
+/// Enters the memory map and the image into /proc/iomem (Linux: `e820__reserve_resources`).
+#[__init]
+fn e820_reserve_resources() -> Result {
+    for entry in raw_memory_map().entries() {
+        let name = entry.kind.resource_name();
+        IOMEM_RESOURCE.insert(entry.addr, entry.end() - 1, name)?;
+    }
+    let parts = [
+        (sections::text_start(), sections::text_end(), "Kernel code"),
+        (
+            sections::rodata_start(),
+            sections::rodata_end(),
+            "Kernel rodata",
+        ),
+        (sections::data_start(), sections::data_end(), "Kernel data"),
+        (sections::bss_start(), sections::bss_stop(), "Kernel bss"),
+    ];
+    for (start, end, name) in parts {
+        // The boot loader may have scattered a part over memory: then it has no one range.
+        let (Some(first), Some(last)) = (slow_virt_to_phys(start), slow_virt_to_phys(end - 1))
+        else {
+            continue;
+        };
+        if last.as_u64().checked_sub(first.as_u64()) == Some(end - start - 1) {
+            IOMEM_RESOURCE.insert(first.as_u64(), last.as_u64(), name)?;
+        }
+    }
+    Ok(())
+}
+crate::core_initcall!(e820_reserve_resources);
 
 /// The initramfs, empty if there is none or it was freed. Nobody may keep the slice over
 /// [`free_initrd_mem`].

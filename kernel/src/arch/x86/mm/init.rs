@@ -236,13 +236,8 @@ fn free_kernel_image_gaps() {
 
 /// End of the symbol table's last page with something in it.
 fn kallsyms_used_end() -> VirtAddr {
-    let blob = sections::kallsyms_blob();
-    let start = sections::kallsyms_start();
-    if !blob.starts_with(b"KALLSYMS") {
-        return start; // not filled in: zeroes
-    }
-    let unused = blob.iter().rev().take_while(|&&byte| byte == 0).count();
-    (start + (blob.len() - unused) as u64).align_up(PAGE)
+    let used = sections::kallsyms_blob().len() as u64;
+    (sections::kallsyms_start() + used).align_up(PAGE)
 }
 
 /// Poisons, unmaps and frees pages of the image (Linux: `free_kernel_image_pages`).
@@ -260,6 +255,6 @@ fn free_kernel_image_pages(what: &str, start: VirtAddr, end: VirtAddr) {
             unsafe { free_reserved_area(alias, alias + PAGE, Some(POISON_FREE_INITMEM), None) };
     }
     if freed != 0 {
-        pr_info!("Freeing {what} memory: {}K", freed * PAGE >> 10);
+        pr_info!("Freeing {what} memory: {}K", freed * PAGE / 1024);
     }
 }

@@ -6,4 +6,6 @@ pub mod ioremap;
 pub mod nofault;
 pub mod pat;
 pub mod pgtable;
+#[cfg(feature = "boot-tests")]
+mod selftest;
 pub mod set_memory;
