@@ -327,9 +327,8 @@ mod tests {
         assert_eq!(pages.len(), 3072);
         assert!(!areas.has(0));
         assert_eq!(areas.alloc(map, 0), None);
-        for (even, odd) in [(0, 1), (1, 0)] {
-            let _ = odd;
-            for pfn in pages.iter().copied().filter(|pfn| pfn % 2 == even) {
+        for parity in [0, 1] {
+            for pfn in pages.iter().copied().filter(|pfn| pfn % 2 == parity) {
                 areas.free(map, pfn, 0);
             }
         }
@@ -373,7 +372,7 @@ mod tests {
         let mut seed = 0x1234_5678_9abc_def0;
         for _ in 0..200_000 {
             let dice = random(&mut seed);
-            if dice % 2 == 0 {
+            if dice.is_multiple_of(2) {
                 let order = (dice >> 8) as u32 % 6;
                 let Some(pfn) = areas.alloc(map, order) else {
                     assert!(!areas.has(order));

@@ -358,7 +358,9 @@ impl PageRef {
     /// A further handle to the page that a page table entry keeps alive.
     ///
     /// # Safety
-    /// The caller knows that the frame is allocated and held by someone (page table lock held).
+    /// The caller knows that the frame is allocated and held by someone who cannot let go
+    /// meanwhile (page table lock held). A lookup without a lock is not enough: the last holder
+    /// frees the page without an atomic read-modify-write.
     #[inline]
     pub unsafe fn get(pfn: Pfn) -> PageRef {
         let handle = core::mem::ManuallyDrop::new(PageRef { pfn });

@@ -137,7 +137,16 @@ pub(super) const fn is_small(layout: Layout) -> bool {
 
 /// Allocates `layout.size()` bytes, or `None` (Linux: `kmalloc`, `kzalloc` with `Gfp::ZERO`).
 /// The size is not 0. At most 4 MiB; the heap turns to vmalloc for more.
+#[inline]
 pub fn kmalloc(layout: Layout, gfp: Gfp) -> Option<NonNull<u8>> {
+    match kmalloc_cache_fast(layout) {
+        Some(cache) => cache.alloc(gfp),
+        None => kmalloc_slow(layout, gfp),
+    }
+}
+
+/// Large sizes and alignments.
+fn kmalloc_slow(layout: Layout, gfp: Gfp) -> Option<NonNull<u8>> {
     if is_small(layout) {
         let cache = kmalloc_cache(layout).or_else(|| {
             host_kmalloc_caches();

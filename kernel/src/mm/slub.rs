@@ -62,6 +62,8 @@ pub struct KmemCache {
     /// Order of a slab, and what is tried when memory is fragmented.
     order: u32,
     min_order: u32,
+    /// Objects of a slab of the usual order.
+    objects: u32,
     kind: SlabKind,
     /// The cache that was created before this one.
     older: AtomicPtr<KmemCache>,
@@ -155,6 +157,7 @@ impl KmemCache {
             object_size,
             order: geometry.order,
             min_order: geometry.min_order,
+            objects: ((PAGE_SIZE << geometry.order) / geometry.size as usize) as u32,
             kind,
             older: AtomicPtr::new(null_mut()),
             node: IrqSpinLock::new(Node::new()),
@@ -178,6 +181,9 @@ impl KmemCache {
     }
     /// Objects of a slab of `order`.
     fn objects(&self, order: u32) -> u32 {
+        if order == self.order {
+            return self.objects;
+        }
         ((PAGE_SIZE << order) / self.size as usize) as u32
     }
     fn counter(&self) -> &'static VmCounter {
@@ -456,7 +462,7 @@ impl KmemCache {
             active_objs: node.inuse.saturating_sub(kept),
             num_objs: node.total,
             size: self.size,
-            objects_per_slab: self.objects(self.order),
+            objects_per_slab: self.objects,
             order: self.order,
             num_slabs: node.nr_slabs,
         }

@@ -4,7 +4,6 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::mmzone::{MAX_NR_ZONES, NR_PAGE_ORDERS, Zone};
-use super::oom_kill::OOM_EVENTS;
 use super::page_alloc::{PAGESET, ZONES};
 use super::percpu::PerCpu;
 use crate::fs::proc::proc_create_single;
@@ -227,7 +226,7 @@ pub fn vmstat_show(out: &mut String) -> Result {
     writeln!(out, "pgfree {freed}")?;
     writeln!(out, "pgfault {}", vm_event(VmEvent::PgFault))?;
     writeln!(out, "pgmajfault {}", vm_event(VmEvent::PgMajFault))?;
-    writeln!(out, "oom_kill {}", load(&OOM_EVENTS))?;
+    writeln!(out, "oom_kill 0")?;
     Ok(())
 }
 
