@@ -10,14 +10,14 @@
 //! Any context but NMI may allocate and free.
 
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use super::gfp::Gfp;
 use super::page::{MemMap, PageFlags};
 use super::page_alloc::{alloc_frames, put_frames};
 use super::percpu::nr_cpu_ids;
 pub(super) use super::slab::page_of;
-use super::slab::{Geometry, Node, SLUB_MAX_ORDER, Slab, next_of, set_next};
+use super::slab::{CpuCache, Geometry, Node, SLUB_MAX_ORDER, Slab, next_of, set_next};
 use super::slub_debug::{self, SlabDebug};
 use super::vmstat::{NR_SLAB_RECLAIMABLE, NR_SLAB_UNRECLAIMABLE, VmCounter};
 use super::{Pfn, VirtAddr};
@@ -35,13 +35,6 @@ pub enum SlabKind {
     Plain,
     /// A shrinker can free objects: dentries, inodes (Linux: SLAB_RECLAIM_ACCOUNT).
     Reclaimable,
-}
-
-/// The free objects that one CPU keeps of one cache. Only that CPU writes, in a local section.
-#[repr(C, align(64))]
-struct CpuCache {
-    head: AtomicPtr<u8>,
-    count: AtomicU32,
 }
 
 /// A cache (Linux: `struct kmem_cache`). Lives for ever.
@@ -103,36 +96,6 @@ pub fn slab_caches() -> impl Iterator<Item = &'static KmemCache> {
     // SAFETY: caches live for ever.
     let at = |cache: &AtomicPtr<KmemCache>| unsafe { cache.load(Ordering::Acquire).as_ref() };
     core::iter::successors(at(&SLAB_CACHES), move |cache| at(&cache.older))
-}
-
-impl CpuCache {
-    const fn new() -> Self {
-        Self {
-            head: AtomicPtr::new(null_mut()),
-            count: AtomicU32::new(0),
-        }
-    }
-    #[inline]
-    fn push(&self, object: *mut u8) {
-        set_next(object, self.head.load(Ordering::Relaxed));
-        self.head.store(object, Ordering::Relaxed);
-        let count = self.count().wrapping_add(1);
-        self.count.store(count, Ordering::Relaxed);
-    }
-    #[inline]
-    fn pop(&self) -> *mut u8 {
-        let object = self.head.load(Ordering::Relaxed);
-        if !object.is_null() {
-            self.head.store(next_of(object), Ordering::Relaxed);
-            let count = self.count().wrapping_sub(1);
-            self.count.store(count, Ordering::Relaxed);
-        }
-        object
-    }
-    #[inline]
-    fn count(&self) -> u32 {
-        self.count.load(Ordering::Relaxed)
-    }
 }
 
 impl KmemCache {
