@@ -37,8 +37,8 @@ pub use imp::{
 
 // --- physical memory (Linux: asm/page.h) ---
 pub use imp::{
-    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, phys_to_virt, self_hosted_ram,
-    direct_map_phys, virt_to_phys, vmemmap_start,
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, direct_map_phys, phys_to_virt,
+    self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 
 // --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
