@@ -11,6 +11,9 @@
 #[path = "x86/kernel/e820.rs"]
 mod e820;
 #[cfg(not(target_os = "none"))]
+#[path = "x86/boot/params.rs"]
+mod params;
+#[cfg(not(target_os = "none"))]
 mod um;
 #[cfg(not(target_os = "none"))]
 use um as imp;
@@ -22,7 +25,7 @@ use x86 as imp;
 // --- interrupt flag of this CPU (Linux: asm/irqflags.h) ---
 pub use imp::{
     IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
-    local_irq_save, safe_halt,
+    local_irq_save, local_lock_irqsave, local_unlock_irqrestore, safe_halt,
 };
 
 // --- who and where am I (Linux: asm/percpu.h, asm/current.h, asm/preempt.h) ---
@@ -32,14 +35,29 @@ pub use imp::{
 };
 
 // --- physical memory (Linux: asm/page.h) ---
-pub use imp::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, phys_to_virt, virt_to_phys};
+pub use imp::{
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, kernel_virt_to_pfn, phys_to_virt,
+    self_hosted_ram, virt_addr_valid, virt_to_phys, vmemmap_start,
+};
 
-// --- boot: what the loader and the machine say (Linux: asm/setup.h) ---
-#[cfg(target_os = "none")]
-pub use imp::*;
+// --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
+pub use imp::{
+    BootParams, PixelFormat, ScreenInfo, boot_params, image_sizes, initrd, initrd_range,
+    kallsyms_blob, max_pfn, setup_arch, setup_per_cpu_areas,
+};
 
-// --- user address spaces (Linux: asm/pgtable.h, asm/uaccess.h, asm/mmu_context.h) ---
-pub use imp::{PageTable, raw_copy_from_user, raw_copy_to_user};
+// --- the kernel's own address space (Linux: asm/set_memory.h, asm/io.h, linux/vmalloc.h) ---
+pub use imp::{
+    Cache, KProt, debug_checkwx, flush_tlb_kernel_range, free_initmem, free_kernel_image_gaps,
+    ioremap, iounmap, kernel_virt_to_pfn, map_kernel_page, mark_rodata_ro, memremap, set_memory_nx,
+    set_memory_ro, set_memory_rw, set_memory_x, unmap_kernel_page, vmemmap_populate,
+};
+
+// --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
+pub use imp::{
+    flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
+    supported_pte_mask,
+};
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{PtRegs, ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};

@@ -3,6 +3,7 @@
 
 pub mod char_dev;
 pub mod dcache;
+pub mod exec;
 pub mod file;
 pub mod fs_struct;
 pub mod inode;

@@ -5,7 +5,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arch;
 use crate::init::run_init;
-use crate::lib::{bootconfig, cmdline};
+use crate::lib::bootconfig::{self, BootConfig};
+use crate::lib::cmdline;
 use crate::prelude::*;
 
 /// One `early_param` or `__setup` entry (Linux: `struct obs_kernel_param`).
@@ -22,6 +23,8 @@ pub struct ObsKernelParam {
 static SAVED_COMMAND_LINE: spin::Once<String> = spin::Once::new();
 /// The text of /proc/bootconfig.
 static BOOTCONFIG: spin::Once<String> = spin::Once::new();
+/// `kernel.*` keys of the boot configuration: they come before the boot loader's line.
+static EXTRA_COMMAND_LINE: SpinLock<String> = SpinLock::new(String::new());
 /// `init.*` keys of the boot configuration: they become arguments of init.
 static EXTRA_INIT_ARGS: SpinLock<String> = SpinLock::new(String::new());
 /// `rodata=off` leaves kernel text writable.
@@ -67,28 +70,30 @@ __setup!("BOOT_IMAGE=", accept);
 pub fn setup_boot_config() {
     let asked = has_word(arch::boot_command_line(), "bootconfig");
     match bootconfig::find_trailer(arch::initrd_bytes()) {
-        Ok(Some(trailer)) => use_boot_config(trailer.text, trailer.image_len),
+        Ok(Some(trailer)) => {
+            arch::set_initrd_len(trailer.initrd.len());
+            use_boot_config(trailer.data);
+        }
         Ok(None) if asked => {
             pr_err!("'bootconfig' found on command line, but no bootconfig found");
         }
         Ok(None) => {}
-        Err(message) => pr_err!("{message}"),
+        Err(error) => pr_err!("{error}"),
     }
 }
 
 #[__init]
-fn use_boot_config(text: &'static [u8], image_len: usize) {
-    let parsed = match bootconfig::parse(text) {
+fn use_boot_config(text: &[u8]) {
+    let parsed = match BootConfig::parse(text) {
         Ok(parsed) => parsed,
         Err(error) => {
-            pr_err!("Failed to parse bootconfig: {error}");
+            pr_err!("Failed to parse bootconfig: {} at {}.", error.message, error.position);
             return;
         }
     };
     pr_info!("Load bootconfig: {} bytes {} nodes", text.len(), parsed.nr_nodes());
-    arch::set_initrd_len(image_len);
-    BOOTCONFIG.call_once(|| parsed.to_proc_text());
-    arch::prepend_command_line(&parsed.cmdline("kernel"));
+    BOOTCONFIG.call_once(|| parsed.proc_text(arch::boot_command_line()));
+    *EXTRA_COMMAND_LINE.lock() = parsed.cmdline("kernel");
     *EXTRA_INIT_ARGS.lock() = parsed.cmdline("init");
 }
 
@@ -99,7 +104,8 @@ fn has_word(line: &str, word: &str) -> bool {
 /// Keeps the line for /proc/cmdline before anything parses it (Linux: `setup_command_line`).
 #[__init]
 pub fn setup_command_line() {
-    let mut line = String::from(arch::boot_command_line().trim());
+    let mut line = EXTRA_COMMAND_LINE.lock().clone();
+    line.push_str(arch::boot_command_line().trim());
     let extra = EXTRA_INIT_ARGS.lock();
     if !extra.is_empty() {
         let separator = if has_word(&line, "--") { " " } else { " -- " };

@@ -2,11 +2,23 @@
 
 #[macro_use]
 pub mod printk;
+pub mod bug;
 pub mod cred;
+pub mod entry;
+pub mod exit;
+pub mod fork;
+pub mod futex;
+pub mod irq;
+pub mod kallsyms;
+pub mod kthread;
 pub mod locking;
 pub mod panic;
+pub mod pid;
 pub mod preempt;
+pub mod reboot;
 pub mod sched;
 pub mod signal;
+pub mod softirq;
+pub mod sys;
 pub mod syscall;
 pub mod time;

@@ -19,6 +19,8 @@ bitflags::bitflags! {
         const NOWARN = 1 << 6;
         /// For a user page.
         const MOVABLE = 1 << 7;
+        /// The caller cannot cope with failure: may use the whole reserve.
+        const NOFAIL = 1 << 8;
     }
 }
 

@@ -231,7 +231,7 @@ impl Iterator for FreeRanges<'_> {
     }
 }
 
-/// The machine's lists; `None` after [`memblock_retire`].
+/// The machine's lists; `None` before `setup_arch` and after [`memblock_retire`].
 static MEMBLOCK: SpinLock<Option<&'static mut Memblock>> = SpinLock::new(None);
 
 /// Where the lists are: in init memory.
@@ -281,10 +281,12 @@ pub fn memblock_is_active() -> bool {
     MEMBLOCK.lock().is_some()
 }
 
-/// Closes the lists, after the buddy allocator took everything that is free
-/// (Linux: the end of `memblock_free_all`).
-pub fn memblock_retire() {
-    *MEMBLOCK.lock() = None;
+/// Closes the lists and hands them over, so that the buddy allocator can take what is free
+/// (Linux: `memblock_free_all`). From here on page tables come from the buddy allocator, which
+/// therefore has to take the ranges before anything is mapped.
+pub fn memblock_retire() -> &'static Memblock {
+    let memblock = MEMBLOCK.lock().take();
+    memblock.expect("memblock is retired once")
 }
 
 #[cfg(test)]

@@ -1,16 +1,43 @@
 //! Memory management (Linux: mm/).
 
 pub mod addr;
+#[cfg(any(test, target_os = "none"))]
+mod early_heap;
 pub mod filemap;
 pub mod gfp;
 pub mod heap;
 pub mod memblock;
+pub mod iov_iter;
+pub mod madvise;
 pub mod memory;
+pub mod mincore;
+pub mod mlock;
+pub mod mm_init;
+pub mod mm_types;
 pub mod mmap;
+pub mod mmu_gather;
+pub mod mmzone;
+pub mod mprotect;
+pub mod mremap;
+pub mod msync;
+pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
+mod page_poison;
 pub mod percpu;
+pub mod pgtable;
+pub mod show_mem;
+mod slab;
+pub mod slab_common;
+pub mod slub;
+mod slub_debug;
 pub mod uaccess;
+pub mod util;
+pub mod vma;
 pub mod vmalloc;
+pub mod vmstat;
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use addr::{Pfn, PhysAddr, UserAddr, VirtAddr};

@@ -49,6 +49,11 @@ impl<T: Sync> PerCpu<T> {
     }
 }
 
+/// One more than the highest possible CPU (Linux: `nr_cpu_ids`).
+pub fn nr_cpu_ids() -> usize {
+    1
+}
+
 /// Distance from the template to the copy of `cpu`, in bytes.
 pub fn per_cpu_offset(cpu: usize) -> usize {
     PER_CPU_OFFSET[cpu].load(Ordering::Relaxed)

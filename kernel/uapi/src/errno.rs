@@ -391,6 +391,13 @@ errnos! {
     ENOGRACE = 531;
 }
 
+/// Text that does not fit into the memory there is.
+impl From<core::fmt::Error> for Errno {
+    fn from(_: core::fmt::Error) -> Self {
+        Errno::ENOMEM
+    }
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;

@@ -6,7 +6,18 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 
 use crate::kernel::sched::task::Task;
-use crate::mm::{PhysAddr, UserAddr, VirtAddr};
+use crate::mm::{PhysAddr, VirtAddr};
+
+mod pgtable;
+
+pub use pgtable::{
+    flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
+    supported_pte_mask, switch_mm,
+};
+
+mod boot;
+
+pub use boot::*;
 
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;
@@ -20,6 +31,7 @@ pub const RAM_SIZE: usize = 256 << 20;
 thread_local! {
     static IRQS_OFF: Cell<bool> = const { Cell::new(false) };
     static PREEMPT_COUNT: Cell<i32> = const { Cell::new(0) };
+    static LOCAL_DEPTH: Cell<u32> = const { Cell::new(0) };
     static CURRENT: Cell<*const Task> = const { Cell::new(core::ptr::null()) };
 }
 
@@ -116,24 +128,70 @@ pub fn virt_to_phys(addr: VirtAddr) -> PhysAddr {
     PhysAddr::new(addr.as_u64() - ram() as u64)
 }
 
-/// A user page table; the owner of mm gives it a soft implementation for tests.
-pub struct PageTable {}
-
-/// Copies from user memory; returns the number of bytes NOT copied.
-///
-/// # Safety
-/// `dst` must be valid for `len` bytes.
-pub unsafe fn raw_copy_from_user(dst: *mut u8, src: UserAddr, len: usize) -> usize {
-    let _ = (dst, src);
-    len
+/// Start of the `struct page` array (Linux: `vmemmap`): zeroed host memory.
+pub fn vmemmap_start() -> usize {
+    static MAP: OnceLock<usize> = OnceLock::new();
+    *MAP.get_or_init(|| {
+        let bytes = (RAM_SIZE >> PAGE_SHIFT) * size_of::<crate::mm::page::Page>();
+        let layout = std::alloc::Layout::from_size_align(bytes, PAGE_SIZE).expect("a valid layout");
+        // SAFETY: the layout is not empty.
+        let base = unsafe { std::alloc::alloc_zeroed(layout) };
+        assert!(!base.is_null(), "the host has no memory for the page array");
+        base as usize
+    })
 }
-/// Copies to user memory; returns the number of bytes NOT copied.
+/// The frame behind a vmalloc address.
+pub fn kernel_virt_to_pfn(_addr: VirtAddr) -> Option<crate::mm::Pfn> {
+    None
+}
+/// Whether the direct map covers a kernel address (Linux: `virt_addr_valid`).
+pub fn virt_addr_valid(addr: VirtAddr) -> bool {
+    addr.as_usize().wrapping_sub(ram()) < RAM_SIZE
+}
+/// Memory that the page allocator takes over by itself when it is first asked: unit tests have
+/// no boot. Page 0 stays out, as on a PC.
+pub fn self_hosted_ram() -> Option<(PhysAddr, PhysAddr)> {
+    let end = PhysAddr::new(RAM_SIZE as u64);
+    Some((PhysAddr::new(PAGE_SIZE as u64), end))
+}
+/// Zeroes one page.
 ///
 /// # Safety
-/// `src` must be valid for `len` bytes.
-pub unsafe fn raw_copy_to_user(dst: UserAddr, src: *const u8, len: usize) -> usize {
-    let _ = (dst, src);
-    len
+/// `page` is a page-aligned address of a whole writable page.
+pub unsafe fn clear_page(page: *mut u8) {
+    // SAFETY: the caller's contract.
+    unsafe { page.write_bytes(0, PAGE_SIZE) };
+}
+/// Copies one page.
+///
+/// # Safety
+/// Both are page-aligned addresses of whole pages that do not overlap; `dst` is writable.
+pub unsafe fn copy_page(dst: *mut u8, src: *const u8) {
+    // SAFETY: the caller's contract.
+    unsafe { dst.copy_from_nonoverlapping(src, PAGE_SIZE) };
+}
+
+/// Serialises the host threads that stand for CPU 0: see `local_lock_irqsave`.
+static LOCAL_LOCK: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Disables interrupts around data of this CPU. All host threads are "CPU 0", so that the test
+/// port needs a real lock (nested sections of one thread take it once).
+pub fn local_lock_irqsave() -> IrqFlags {
+    use std::sync::atomic::Ordering;
+    if LOCAL_DEPTH.replace(LOCAL_DEPTH.get() + 1) == 0 {
+        while LOCAL_LOCK.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+    }
+    local_irq_save()
+}
+/// Ends a section that `local_lock_irqsave` began.
+pub fn local_unlock_irqrestore(flags: IrqFlags) {
+    local_irq_restore(flags);
+    LOCAL_DEPTH.set(LOCAL_DEPTH.get() - 1);
+    if LOCAL_DEPTH.get() == 0 {
+        LOCAL_LOCK.store(false, std::sync::atomic::Ordering::Release);
+    }
 }
 
 /// User registers as an interrupt or system call left them.

@@ -12,6 +12,8 @@
 //! Linux has 32 TiB and 1 TiB for vmalloc and vmemmap. One top-level entry each is enough for
 //! the memory that vmemmap can describe this way (32 TiB), and boot makes them once and for all.
 
+use core::arch::asm;
+
 use crate::mm::{PhysAddr, VirtAddr};
 
 /// log2 of the page size.
@@ -47,4 +49,48 @@ pub const fn phys_to_virt(addr: PhysAddr) -> VirtAddr {
 #[inline]
 pub const fn virt_to_phys(addr: VirtAddr) -> PhysAddr {
     PhysAddr::new(addr.as_u64() - PAGE_OFFSET)
+}
+
+/// Size of the address range that the direct map may use.
+const DIRECT_MAP_SIZE: u64 = 64 << 40;
+
+/// Whether an address lies in the direct map (Linux: `virt_addr_valid`).
+#[inline]
+pub const fn virt_addr_valid(addr: VirtAddr) -> bool {
+    addr.as_u64().wrapping_sub(PAGE_OFFSET) < DIRECT_MAP_SIZE
+}
+/// Start of the `struct page` array (Linux: `vmemmap`).
+#[inline]
+pub const fn vmemmap_start() -> usize {
+    VMEMMAP_START as usize
+}
+/// Only the test port has memory without a boot that finds it.
+#[inline]
+pub const fn self_hosted_ram() -> Option<(PhysAddr, PhysAddr)> {
+    None
+}
+
+/// Zeroes one page (Linux: `clear_page_rep`).
+///
+/// # Safety
+/// `page` is a page-aligned address of a whole writable page.
+#[inline]
+pub unsafe fn clear_page(page: *mut u8) {
+    // SAFETY: writes exactly the page that the caller vouches for; DF is clear in the kernel.
+    unsafe {
+        asm!("rep stosq", inout("rcx") PAGE_SIZE / 8 => _, inout("rdi") page => _, in("rax") 0,
+            options(nostack, preserves_flags));
+    }
+}
+/// Copies one page (Linux: `copy_page`).
+///
+/// # Safety
+/// Both are page-aligned addresses of whole pages that do not overlap; `dst` is writable.
+#[inline]
+pub unsafe fn copy_page(dst: *mut u8, src: *const u8) {
+    // SAFETY: reads and writes exactly the pages that the caller vouches for.
+    unsafe {
+        asm!("rep movsq", inout("rcx") PAGE_SIZE / 8 => _, inout("rdi") dst => _,
+            inout("rsi") src => _, options(nostack, preserves_flags));
+    }
 }

@@ -65,6 +65,17 @@ section_symbols! {
     ex_table_stop = "__stop___ex_table";
 }
 
+/// Sizes of the image's parts in bytes, for the `Memory:` line: code, data, constants, init, bss.
+pub fn image_sizes() -> [u64; 5] {
+    [
+        text_end() - text_start(),
+        data_end() - data_start(),
+        (rodata_end() - rodata_start()) + (kallsyms_stop() - kallsyms_start()),
+        init_end() - init_begin(),
+        bss_stop() - bss_start(),
+    ]
+}
+
 /// The room for the symbol table at the end of the image, filled after linking
 /// (`objcopy --update-section .kallsyms=FILE`). All numbers little-endian:
 ///

@@ -303,6 +303,11 @@ pub fn slow_virt_to_phys(addr: VirtAddr) -> Option<PhysAddr> {
     (value & KProt::PRESENT.bits() != 0).then(|| PhysAddr::new(base | offset))
 }
 
+/// The frame behind a kernel address: image, vmalloc, direct map, whatever is mapped.
+pub fn kernel_virt_to_pfn(addr: VirtAddr) -> Option<Pfn> {
+    slow_virt_to_phys(addr).map(PhysAddr::pfn)
+}
+
 /// Sets and clears bits of every entry of `nr_pages` mapped pages, large ones split where the
 /// range cuts them (Linux: pat/set_memory.c, `change_page_attr_set_clr`). Flushes.
 /// Errors: ENOMEM; EFAULT when something is not mapped.

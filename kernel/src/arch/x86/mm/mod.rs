@@ -10,3 +10,4 @@ pub mod maccess;
 pub mod pat;
 pub mod pgtable;
 pub mod set_memory;
+pub mod tlb;

@@ -1,11 +1,11 @@
-//! Identification and the control bits (Linux: arch/x86/kernel/cpu/common.c, fpu/init.c).
+//! Identification and the control bits (Linux: arch/x86/kernel/cpu/common.c).
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::capflags::{Feature, NCAPINTS};
-use crate::arch::x86::asm::cr::{Cr0, Cr4, read_cr4, write_cr0, write_cr4, xsetbv};
+use crate::arch::x86::asm::cr::{Cr0, Cr4, read_cr4, write_cr0, write_cr4};
 use crate::arch::x86::asm::msr::{EFER_NX, MSR_EFER, rdmsr, wrmsr};
 use crate::prelude::*;
 
@@ -223,7 +223,7 @@ fn cache_size(level: u32, extended_level: u32) -> u32 {
 }
 
 /// Sets the control bits of this CPU. The other CPUs call it as they start (Linux: `cpu_init`,
-/// `identify_secondary_cpu`).
+/// `identify_secondary_cpu`). The FPU's bits and machine checks have their own files.
 pub fn cpu_init_features() {
     if boot_cpu_has(Feature::NX) {
         // SAFETY: the CPU has the bit; tables that use it are only loaded afterwards.
@@ -234,13 +234,9 @@ pub fn cpu_init_features() {
     unsafe { write_cr0(cr0.bits()) };
     let wanted = [
         (Feature::PGE, Cr4::PGE),
-        (Feature::MCE, Cr4::MCE),
-        (Feature::FXSR, Cr4::OSFXSR),
-        (Feature::XMM, Cr4::OSXMMEXCPT),
         (Feature::SMEP, Cr4::SMEP),
         (Feature::SMAP, Cr4::SMAP),
         (Feature::UMIP, Cr4::UMIP),
-        (Feature::XSAVE, Cr4::OSXSAVE),
     ];
     let off = Cr4::TSD | Cr4::FSGSBASE | Cr4::PCIDE | Cr4::DE;
     let mut cr4 = Cr4::from_bits_retain(read_cr4()).difference(off);
@@ -256,64 +252,6 @@ pub fn cpu_init_features() {
         // SAFETY: the CPU has the instruction; user access is allowed only inside user copies.
         unsafe { asm!("clac", options(nomem, nostack)) };
     }
-    fpu_init_cpu();
-}
-
-/// What XSAVE saves, by the bits of XCR0.
-#[derive(Clone, Copy, Debug)]
-pub struct XState {
-    /// Parts that are on: 1 x87, 2 SSE, 4 AVX, 0xe0 AVX-512. 3 without XSAVE (FXSAVE).
-    pub features: u64,
-    /// Bytes that XSAVE in the standard format or FXSAVE needs; 64-byte aligned memory.
-    pub size: usize,
-    /// Whether XSAVE is used; otherwise FXSAVE.
-    pub xsave: bool,
-}
-
-static XSTATE: spin::Once<XState> = spin::Once::new();
-
-/// How floating point state is saved on this machine.
-pub fn xstate() -> XState {
-    *XSTATE.get().expect("setup_arch identifies the CPU first")
-}
-
-/// x87, SSE, AVX, AVX-512: what user programs may use.
-const XFEATURE_MASK_USER: u64 = 0xe7;
-const XFEATURE_MASK_AVX512: u64 = 0xe0;
-const XFEATURE_MASK_YMM: u64 = 4;
-const XFEATURE_MASK_FPSSE: u64 = 3;
-
-/// Switches the extended state on (Linux: `fpu__init_cpu_xstate`).
-fn fpu_init_cpu() {
-    let features = if boot_cpu_has(Feature::XSAVE) {
-        let leaf = __cpuid_count(0xd, 0);
-        let mut features = (u64::from(leaf.edx) << 32 | u64::from(leaf.eax)) & XFEATURE_MASK_USER;
-        if features & XFEATURE_MASK_YMM == 0
-            || features & XFEATURE_MASK_AVX512 != XFEATURE_MASK_AVX512
-        {
-            features &= !XFEATURE_MASK_AVX512; // all three parts or none, and only with AVX
-        }
-        features |= XFEATURE_MASK_FPSSE;
-        // SAFETY: CR4.OSXSAVE is on, and the bits are among those that the CPU offers.
-        unsafe { xsetbv(0, features) };
-        Some(features)
-    } else {
-        None
-    };
-    // SAFETY: resets the x87 registers; the kernel itself uses none.
-    unsafe { asm!("fninit", options(nomem, nostack)) };
-    XSTATE.call_once(|| match features {
-        Some(features) => XState {
-            features,
-            size: __cpuid_count(0xd, 0).ebx as usize, // for what is on now
-            xsave: true,
-        },
-        None => XState {
-            features: XFEATURE_MASK_FPSSE,
-            size: 512,
-            xsave: false,
-        },
-    });
 }
 
 impl CpuInfo {

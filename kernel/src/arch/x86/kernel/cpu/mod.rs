@@ -7,5 +7,5 @@ mod proc;
 pub use capflags::Feature;
 pub use common::{
     CpuInfo, boot_cpu, boot_cpu_has, cpu_init_features, print_cpu_info, set_cpu_khz,
-    set_loops_per_jiffy, xstate,
+    set_loops_per_jiffy,
 };

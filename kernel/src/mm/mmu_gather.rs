@@ -1,0 +1,90 @@
+//! Pages on their way out of an address space (Linux: mm/mmu_gather.c).
+//!
+//! A page may be freed only after every CPU has forgotten its translation. The gather collects
+//! pages while entries are cleared and frees a batch of them after one flush.
+
+use core::mem::MaybeUninit;
+use core::ops::Range;
+
+use crate::mm::Pfn;
+use crate::mm::page::PageRef;
+use crate::mm::pgtable::PageTable;
+
+/// Pages of one batch: half a KiB of stack.
+const BATCH: usize = 64;
+
+/// Collects pages; the rest of them goes when it is dropped.
+pub struct MmuGather<'a> {
+    /// Whose translations are flushed; `None` when nobody uses the tables any more.
+    tables: Option<&'a PageTable>,
+    /// Hull of the ranges whose entries were cleared since the last flush.
+    range: Range<u64>,
+    len: usize,
+    pages: [MaybeUninit<Pfn>; BATCH],
+}
+
+impl<'a> MmuGather<'a> {
+    const NOTHING: Range<u64> = u64::MAX..0;
+
+    /// For tables that may be in use.
+    pub fn new(tables: &'a PageTable) -> Self {
+        Self {
+            tables: Some(tables),
+            range: Self::NOTHING,
+            len: 0,
+            pages: [const { MaybeUninit::uninit() }; BATCH],
+        }
+    }
+
+    /// For tables that no CPU uses any more: pages are freed at once, without flushes
+    /// (Linux: `tlb_gather_mmu_fullmm`).
+    pub fn new_exiting() -> MmuGather<'static> {
+        MmuGather {
+            tables: None,
+            range: MmuGather::NOTHING,
+            len: 0,
+            pages: [const { MaybeUninit::uninit() }; BATCH],
+        }
+    }
+
+    /// Notes that entries in the range were cleared or restricted.
+    #[inline]
+    pub fn cleared(&mut self, range: Range<u64>) {
+        self.range.start = self.range.start.min(range.start);
+        self.range.end = self.range.end.max(range.end);
+    }
+
+    /// Takes a page, or a table, whose entry for `range` was cleared.
+    #[inline]
+    pub fn add(&mut self, range: Range<u64>, page: PageRef) {
+        if self.tables.is_none() {
+            return drop(page);
+        }
+        if self.len == BATCH {
+            self.flush();
+        }
+        self.cleared(range);
+        self.pages[self.len].write(page.into_pfn());
+        self.len += 1;
+    }
+
+    /// Flushes, then frees what was collected.
+    pub fn flush(&mut self) {
+        if let Some(tables) = self.tables
+            && self.range.start < self.range.end
+        {
+            tables.flush(core::mem::replace(&mut self.range, Self::NOTHING));
+        }
+        for slot in &mut self.pages[..core::mem::take(&mut self.len)] {
+            // SAFETY: the first `len` slots were written by `add_page`, each with a reference that
+            // is taken back here, once, because `len` is 0 now.
+            drop(unsafe { PageRef::from_pfn(slot.assume_init()) });
+        }
+    }
+}
+
+impl Drop for MmuGather<'_> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

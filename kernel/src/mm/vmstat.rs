@@ -1,0 +1,253 @@
+//! Counters of memory in use, and the /proc files that show zones (Linux: mm/vmstat.c).
+
+use core::fmt::Write;
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use super::mmzone::{MAX_NR_ZONES, Zone};
+use super::oom_kill::OOM_EVENTS;
+use super::page_alloc::{PAGESET, ZONES};
+use super::percpu::PerCpu;
+use crate::fs::proc::proc_create_single;
+use crate::prelude::*;
+
+/// A number of pages (or KiB) in use for something; the code that uses them keeps it up to date.
+pub struct VmCounter(AtomicI64);
+
+impl VmCounter {
+    const fn new() -> Self {
+        Self(AtomicI64::new(0))
+    }
+    /// One more. Any context.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+    /// One less. Any context.
+    #[inline]
+    pub fn dec(&self) {
+        self.add(-1);
+    }
+    /// `delta` more, or less when negative. Any context.
+    #[inline]
+    pub fn add(&self, delta: i64) {
+        self.0.fetch_add(delta, Ordering::Relaxed);
+    }
+    /// The number; never negative, although a reader may see a free before its allocation.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed).max(0) as u64
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        $($(#[$doc])* pub static $name: VmCounter = VmCounter::new();)*
+    };
+}
+
+counters! {
+    /// Anonymous pages that are mapped, in pages.
+    NR_ANON_MAPPED;
+    /// File pages that are mapped, in pages.
+    NR_FILE_MAPPED;
+    /// Pages of the page cache, shared memory included, in pages.
+    NR_FILE_PAGES;
+    /// Pages of tmpfs and shared memory, in pages.
+    NR_SHMEM;
+    /// Page cache pages that storage does not have yet, in pages.
+    NR_FILE_DIRTY;
+    /// Page cache pages being written, in pages.
+    NR_WRITEBACK;
+    /// Pages that processes locked, in pages.
+    NR_MLOCK;
+    /// Kernel stacks, in KiB.
+    NR_KERNEL_STACK_KB;
+    /// Page tables of processes, in pages.
+    NR_PAGETABLE;
+    /// Slab pages that a shrinker could give back, in pages.
+    NR_SLAB_RECLAIMABLE;
+    /// Other slab pages, in pages.
+    NR_SLAB_UNRECLAIMABLE;
+    /// Pages behind the vmalloc area, in pages.
+    NR_VMALLOC;
+    /// Memory that processes may still claim, in pages (/proc/meminfo `Committed_AS`).
+    VM_COMMITTED_AS;
+}
+
+/// Events that are counted per CPU (Linux: `enum vm_event_item`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VmEvent {
+    /// A page fault of any kind.
+    PgFault,
+    /// A page fault that read from storage.
+    PgMajFault,
+    /// A KiB that was read from a block device.
+    PgpgIn,
+    /// A KiB that was written to a block device.
+    PgpgOut,
+}
+
+const NR_VM_EVENTS: usize = 4;
+
+#[per_cpu]
+static VM_EVENTS: PerCpu<[AtomicU64; NR_VM_EVENTS]> =
+    PerCpu::new([const { AtomicU64::new(0) }; NR_VM_EVENTS]);
+
+/// Counts an event on this CPU (Linux: `count_vm_event`). Any context. An interrupt between the
+/// read and the write may cost a count; these are statistics.
+#[inline]
+pub fn count_vm_event(event: VmEvent) {
+    let counter = &VM_EVENTS.raw_this()[event as usize];
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+fn vm_event(event: VmEvent) -> u64 {
+    let count = |cpu| VM_EVENTS.on(cpu)[event as usize].load(Ordering::Relaxed);
+    possible_cpus().map(count).sum()
+}
+
+/// The CPUs whose counters make a sum.
+pub(super) fn possible_cpus() -> core::ops::Range<usize> {
+    0..super::percpu::nr_cpu_ids()
+}
+
+/// Pages allocated and freed in a zone since boot.
+fn zone_events(index: usize) -> (u64, u64) {
+    let events = possible_cpus().map(|cpu| PAGESET.on(cpu).zone(index).events());
+    events.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn managed_zones() -> impl Iterator<Item = (usize, &'static Zone)> {
+    ZONES
+        .iter()
+        .enumerate()
+        .filter(|(_, zone)| zone.is_managed())
+}
+
+/// /proc/buddyinfo: free blocks of each order (Linux: `frag_show`).
+pub fn buddyinfo_show(out: &mut String) -> Result {
+    for (_, zone) in managed_zones() {
+        let counts = zone.areas.lock().counts();
+        write!(out, "Node 0, zone {:>8} ", zone.name)?;
+        for count in counts {
+            write!(out, "{count:>6} ")?;
+        }
+        out.push('\n');
+    }
+    Ok(())
+}
+
+/// The counters that /proc/vmstat and the node part of /proc/zoneinfo list, in Linux's order.
+fn node_counters() -> [(&'static str, u64); 16] {
+    let shmem = NR_SHMEM.get();
+    let file = NR_FILE_PAGES.get().saturating_sub(shmem);
+    [
+        ("nr_inactive_anon", shmem),
+        ("nr_active_anon", NR_ANON_MAPPED.get()),
+        ("nr_inactive_file", file),
+        ("nr_active_file", 0),
+        ("nr_unevictable", NR_MLOCK.get()),
+        ("nr_slab_reclaimable", NR_SLAB_RECLAIMABLE.get()),
+        ("nr_slab_unreclaimable", NR_SLAB_UNRECLAIMABLE.get()),
+        ("nr_isolated_anon", 0),
+        ("nr_isolated_file", 0),
+        ("nr_anon_pages", NR_ANON_MAPPED.get()),
+        ("nr_mapped", NR_FILE_MAPPED.get()),
+        ("nr_file_pages", NR_FILE_PAGES.get()),
+        ("nr_dirty", NR_FILE_DIRTY.get()),
+        ("nr_writeback", NR_WRITEBACK.get()),
+        ("nr_shmem", shmem),
+        ("nr_kernel_stack", NR_KERNEL_STACK_KB.get()),
+    ]
+}
+
+/// /proc/vmstat (Linux: `vmstat_show`).
+pub fn vmstat_show(out: &mut String) -> Result {
+    writeln!(out, "nr_free_pages {}", super::page_alloc::nr_free_pages())?;
+    writeln!(out, "nr_mlock {}", NR_MLOCK.get())?;
+    for (name, value) in node_counters() {
+        writeln!(out, "{name} {value}")?;
+    }
+    writeln!(out, "nr_page_table_pages {}", NR_PAGETABLE.get())?;
+    for event in [VmEvent::PgpgIn, VmEvent::PgpgOut] {
+        let name = format!("{event:?}").to_lowercase();
+        writeln!(out, "{name} {}", vm_event(event))?;
+    }
+    writeln!(out, "pswpin 0\npswpout 0")?;
+    for (index, zone) in ZONES.iter().enumerate() {
+        let name = zone.name.to_lowercase();
+        writeln!(out, "pgalloc_{name} {}", zone_events(index).0)?;
+    }
+    let freed: u64 = (0..MAX_NR_ZONES).map(|index| zone_events(index).1).sum();
+    writeln!(out, "pgfree {freed}")?;
+    writeln!(out, "pgfault {}", vm_event(VmEvent::PgFault))?;
+    writeln!(out, "pgmajfault {}", vm_event(VmEvent::PgMajFault))?;
+    writeln!(out, "oom_kill {}", load(&OOM_EVENTS))?;
+    Ok(())
+}
+
+/// /proc/zoneinfo (Linux: `zoneinfo_show_print`).
+pub fn zoneinfo_show(out: &mut String) -> Result {
+    let mut first = true;
+    for (index, zone) in ZONES.iter().enumerate() {
+        write!(out, "Node 0, zone {:>8}", zone.name)?;
+        if first && zone.is_managed() {
+            first = false;
+            out.push_str("\n  per-node stats");
+            for (name, value) in node_counters() {
+                write!(out, "\n      {name:<12} {value}")?;
+            }
+        }
+        show_zone(out, zone, index)?;
+    }
+    Ok(())
+}
+
+fn show_zone(out: &mut String, zone: &Zone, index: usize) -> Result {
+    let fields = [
+        ("pages free", &zone.nr_free),
+        ("      min", &zone.wmark_min),
+        ("      low", &zone.wmark_low),
+        ("      high", &zone.wmark_high),
+        ("      spanned", &zone.spanned),
+        ("      present", &zone.present),
+        ("      managed", &zone.managed),
+    ];
+    for (name, value) in fields {
+        let width = if name == "pages free" { 10 } else { 14 };
+        write!(out, "\n  {name:<width$} {}", load(value))?;
+    }
+    let reserve: Vec<String> = zone
+        .lowmem_reserve
+        .iter()
+        .map(|r| format!("{}", load(r)))
+        .collect();
+    writeln!(out, "\n        protection: ({})", reserve.join(", "))?;
+    if !zone.is_managed() {
+        return Ok(());
+    }
+    writeln!(out, "      nr_free_pages {}", load(&zone.nr_free))?;
+    out.push_str("  pagesets\n");
+    for cpu in possible_cpus() {
+        let batch = load(&zone.pcp_batch);
+        let count = PAGESET.on(cpu).zone(index).count();
+        writeln!(out, "    cpu: {cpu}")?;
+        writeln!(out, "              count: {count}")?;
+        writeln!(out, "              high:  {}", 2 * batch)?;
+        writeln!(out, "              batch: {batch}")?;
+    }
+    writeln!(out, "  node_unreclaimable:  0")?;
+    writeln!(out, "  start_pfn:           {}", load(&zone.start_pfn))?;
+    Ok(())
+}
+
+/// Creates the files (Linux: `init_mm_internals`).
+#[__init]
+pub fn init_mm_internals() -> Result {
+    proc_create_single("buddyinfo", 0o444, buddyinfo_show)?;
+    proc_create_single("vmstat", 0o444, vmstat_show)?;
+    proc_create_single("zoneinfo", 0o444, zoneinfo_show)
+}
