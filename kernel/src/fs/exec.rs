@@ -5,12 +5,11 @@ use crate::fs::file::File;
 
 /// Whether the file's mount forbids execution (Linux: `path_noexec`).
 pub fn path_noexec(file: &File) -> bool {
-    let _ = file;
-    false
+    let flags = file.path.mnt.flags() | file.path.mnt.sb.flags();
+    flags & uapi::mount::MS_NOEXEC != 0
 }
 
 /// Writes a file's changes to its storage (Linux: `vfs_fsync`).
 pub fn vfs_fsync(file: &File) -> crate::prelude::Result {
-    let _ = file;
-    Ok(())
+    file.ops.fsync(file)
 }

@@ -187,15 +187,4 @@ pub fn fget(fd: i32) -> Result<Arc<File>> {
 #[inline]
 pub fn current_files() -> Result<Arc<FilesStruct>> {
     current().files().ok_or(Errno::EBADF)
-=======
-/// The descriptor table of a process; shared with CLONE_FILES. Owner: fs.
-pub struct FilesStruct {}
-
-impl FilesStruct {
-    /// The open file of a descriptor. Errors: EBADF.
-    pub fn fget(&self, fd: i32) -> Result<Arc<File>> {
-        let _ = fd;
-        todo!()
-    }
->>>>>>> main
 }

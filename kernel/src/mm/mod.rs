@@ -26,6 +26,7 @@ pub mod page_alloc;
 mod page_poison;
 pub mod percpu;
 pub mod pgtable;
+pub mod shmem;
 pub mod show_mem;
 mod slab;
 pub mod slab_common;
