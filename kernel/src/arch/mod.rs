@@ -60,7 +60,10 @@ pub use imp::{
 };
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
-pub use imp::{PtRegs, ThreadStruct, copy_thread, flush_thread, start_thread, switch_to};
+pub use imp::{
+    PtRegs, ThreadEntry, ThreadStruct, copy_thread, flush_thread, smp_send_reschedule, start_thread,
+    switch_to,
+};
 
 // --- time, entropy, the way out ---
 pub use imp::{

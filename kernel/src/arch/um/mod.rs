@@ -12,6 +12,7 @@ mod devices;
 pub mod sections;
 pub use devices::{Framebuffer, IoRegion, framebuffer, ioports_text};
 mod pgtable;
+mod process;
 
 pub use pgtable::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
@@ -21,6 +22,11 @@ pub use pgtable::{
 mod boot;
 
 pub use boot::*;
+
+pub use process::{
+    PtRegs, ThreadEntry, ThreadStruct, copy_thread, flush_thread, smp_send_reschedule,
+    start_thread, switch_to,
+};
 
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;
@@ -196,21 +202,6 @@ pub fn local_unlock_irqrestore(flags: IrqFlags) {
         LOCAL_LOCK.store(false, std::sync::atomic::Ordering::Release);
     }
 }
-
-/// User registers as an interrupt or system call left them.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct PtRegs {}
-/// What a context switch saves; empty, tests do not switch.
-#[derive(Default)]
-pub struct ThreadStruct {}
-/// See the x86 port.
-pub fn copy_thread() {}
-/// See the x86 port.
-pub fn flush_thread() {}
-/// See the x86 port.
-pub fn start_thread() {}
-/// See the x86 port.
-pub fn switch_to() {}
 
 /// A random number from the machine.
 pub fn arch_get_random() -> Option<u64> {

@@ -25,6 +25,7 @@ pub mod task;
 pub mod wait;
 
 pub use self::core::{
+    sched_init,
     MAX_SCHEDULE_TIMEOUT, activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep,
     need_resched, preempt_check_resched, preempt_schedule_irq, schedule, schedule_preempt_disabled,
     schedule_tail, schedule_timeout, schedule_timeout_idle, schedule_timeout_interruptible,
