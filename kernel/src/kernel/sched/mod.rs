@@ -22,6 +22,8 @@ mod stop_task;
 mod swait;
 pub mod syscalls;
 pub mod task;
+#[cfg(test)]
+pub mod tests;
 pub mod wait;
 
 pub use self::core::{
