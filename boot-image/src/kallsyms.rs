@@ -34,12 +34,16 @@ pub fn fill(kernel: &Path) -> Result<()> {
 
 /// Where the section lies in the file, and what belongs there.
 fn place_and_table(file: &[u8]) -> Result<Option<(std::ops::Range<usize>, Vec<u8>)>> {
-    let elf = object::File::parse(file).map_err(|e| Error::Other(format!("the kernel is not an ELF file: {e}")))?;
+    let elf = object::File::parse(file)
+        .map_err(|e| Error::Other(format!("the kernel is not an ELF file: {e}")))?;
     let Some((start, size)) = elf.section_by_name(SECTION).and_then(|s| s.file_range()) else {
         return Ok(None);
     };
     let symbols = functions(&elf);
-    let base = elf.symbols().find(|s| s.name() == Ok("_stext")).map(|s| s.address());
+    let base = elf
+        .symbols()
+        .find(|s| s.name() == Ok("_stext"))
+        .map(|s| s.address());
     let base = base.ok_or_else(|| Error::Other(String::from("the kernel has no symbol _stext")))?;
     let range = start as usize..(start + size) as usize;
     Ok(Some((range, table(base, &symbols))))
@@ -64,7 +68,8 @@ fn short_name(mangled: &str) -> String {
     let parts = split_path(&name);
     let last = parts.last().copied().unwrap_or(&name);
     let keep_two = last.starts_with('{')
-        || parts.len() > 1 && parts[parts.len() - 2].starts_with(|c: char| c.is_ascii_uppercase() || c == '<');
+        || parts.len() > 1
+            && parts[parts.len() - 2].starts_with(|c: char| c.is_ascii_uppercase() || c == '<');
     let short = if keep_two && parts.len() > 1 {
         format!("{}::{last}", parts[parts.len() - 2])
     } else {
@@ -119,7 +124,10 @@ mod tests {
 
     #[test]
     fn a_function_is_known_by_its_last_name() {
-        assert_eq!(short_name("_ZN6kernel4init4main12start_kernel17h0123456789abcdefE"), "start_kernel");
+        assert_eq!(
+            short_name("_ZN6kernel4init4main12start_kernel17h0123456789abcdefE"),
+            "start_kernel"
+        );
         assert_eq!(short_name("start_kernel"), "start_kernel");
     }
 
@@ -131,9 +139,15 @@ mod tests {
 
     #[test]
     fn the_table_counts_from_the_first_byte_of_text() {
-        let table = table(0x1000, &[(0x1000, "first".into()), (0x1234, "second".into())]);
+        let table = table(
+            0x1000,
+            &[(0x1000, "first".into()), (0x1234, "second".into())],
+        );
         assert_eq!(&table[..12], b"KALLSYMS\x02\0\0\0");
-        assert_eq!(&table[12..28], [0, 0, 0, 0, 0, 0, 0, 0, 0x34, 2, 0, 0, 6, 0, 0, 0]);
+        assert_eq!(
+            &table[12..28],
+            [0, 0, 0, 0, 0, 0, 0, 0, 0x34, 2, 0, 0, 6, 0, 0, 0]
+        );
         assert_eq!(&table[28..], b"first\0second\0");
     }
 }

@@ -1,4 +1,6 @@
 //! Device drivers (Linux: drivers/).
+pub mod acpi;
+pub mod rtc;
 pub mod tty;
 /// devtmpfs and the device list (Linux: drivers/base/).
 pub mod base {

@@ -32,6 +32,7 @@ mod slab;
 pub mod slab_common;
 pub mod slub;
 mod slub_debug;
+pub mod task_mmu;
 pub mod uaccess;
 pub mod util;
 pub mod vma;

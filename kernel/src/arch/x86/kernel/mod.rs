@@ -1,16 +1,38 @@
 //! The machine-dependent core (Linux: arch/x86/kernel/).
 
+pub mod acpi;
+pub mod acpi_pm;
+pub mod apic;
 pub mod cpu;
+pub mod desc;
+pub mod dumpstack;
 pub mod e820;
 pub mod early_printk;
+pub mod fpu;
+mod gp_address;
 pub mod head64;
+pub mod hpet;
+pub mod i8253;
+pub mod i8259;
+pub mod idt;
 mod idt_early;
+pub mod elf;
+pub mod io_apic;
+pub mod irq;
+pub mod irqinit;
+pub mod kallsyms;
+pub mod mce;
+pub mod nmi;
 pub mod process;
 pub mod random;
 pub mod reboot;
+pub mod rtc;
 pub mod sections;
 pub mod setup;
 pub mod setup_percpu;
+pub mod signal;
+pub mod time;
+pub mod traps;
 pub mod tsc;
 pub mod initcall_tables;
 pub mod ioport;
