@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::cargo;
 use crate::command::capture;
 use crate::error::{FileContext, Result};
+use crate::kallsyms;
 use crate::progress::Step;
 use crate::setup::Toolchain;
 use crate::workspace::Workspace;
@@ -40,6 +41,7 @@ impl Kernel {
         // The next build with other features overwrites cargo's file, so keep a copy of each variant.
         if is_older(&kernel.image, &built) || is_older(&kernel.elf, &built) {
             copy_into_place(&built, &kernel.elf)?;
+            kallsyms::fill(&kernel.elf)?;
             strip_debug(toolchain, &kernel.elf, &kernel.image)?;
         }
         Ok(kernel)

@@ -18,6 +18,7 @@ mod error;
 mod fat;
 pub mod image;
 mod initramfs;
+mod kallsyms;
 mod kernel_build;
 pub mod lint;
 mod machine;

@@ -10,8 +10,12 @@ use std::process::Command;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
+use crate::streams::open_standard_streams;
+
 /// The program that stays: busybox's init, in the image.
 const NEXT: &str = "/sbin/init";
+
+const CONSOLE: &str = "/dev/console";
 
 /// A file system to mount.
 struct Mount {
@@ -73,8 +77,17 @@ pub fn run() -> io::Error {
             );
         }
     }
+    reopen_console();
     welcome();
     execute()
+}
+
+/// The kernel opened the `/dev/console` that devtmpfs now covers. Programs that ask for the name of their terminal find
+/// only the new one.
+fn reopen_console() {
+    if let Err(error) = open_standard_streams(Path::new(CONSOLE)) {
+        eprintln!("init: cannot open {CONSOLE}: {error}");
+    }
 }
 
 /// Two lines, so that a person sees where the kernel's messages end.

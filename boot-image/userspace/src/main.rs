@@ -7,6 +7,7 @@
 
 mod console_shell;
 mod init;
+mod streams;
 
 use std::process::ExitCode;
 

@@ -2,4 +2,6 @@
 
 pub mod base;
 pub mod char;
+pub mod acpi;
+pub mod rtc;
 pub mod tty;

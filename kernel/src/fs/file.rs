@@ -163,7 +163,6 @@ pub trait DirContext {
     fn emit(&mut self, name: &[u8], ino: u64, d_type: u8, pos: u64) -> bool;
 }
 
-<<<<<<< HEAD
 /// The open file `fd`, O_PATH ones included (Linux: `fget_raw`). Errors: EBADF.
 #[inline]
 pub fn fget_raw(fd: i32) -> Result<Arc<File>> {

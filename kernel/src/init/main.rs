@@ -141,6 +141,7 @@ fn kernel_init() {
     free_initmem();
     mark_readonly();
     set_system_state(SystemState::Running);
+    crate::kernel::sysctl::do_sysctl_args();
     run_init::run_init_process();
 }
 

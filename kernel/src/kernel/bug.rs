@@ -3,10 +3,11 @@
 
 use core::fmt;
 use core::panic::Location;
+use core::sync::atomic::Ordering;
 
 use crate::arch;
-use crate::kernel::panic;
-use crate::prelude::*;
+use crate::kernel::panic::{self, Taint};
+use crate::kernel::sched::task::TASK_COMM_LEN;
 
 /// First line of every report.
 pub const CUT_HERE: &str = "------------[ cut here ]------------";
@@ -33,8 +34,50 @@ pub fn warn_slowpath(message: Option<fmt::Arguments<'_>>) {
         at.line()
     );
     arch::dump_stack();
-    panic::print_oops_end_marker();
-    panic::add_taint_warn();
+    if panic::PANIC_ON_WARN.load(Ordering::Relaxed) {
+        panic::panic(format_args!("kernel: panic_on_warn set ..."));
+    }
+    print_oops_end_marker();
+    panic::add_taint(Taint::Warn);
+}
+
+/// The line under a report that tools look for (Linux: `print_oops_end_marker`).
+pub fn print_oops_end_marker() {
+    printk_default(format_args!("---[ end trace {:016x} ]---", 0));
+}
+
+/// KERN_DEFAULT.
+fn printk_default(args: fmt::Arguments<'_>) {
+    crate::kernel::printk::printk(4, args);
+}
+
+/// The line about CPU and task in every report (Linux: lib/dump_stack.c,
+/// `dump_stack_print_info`). Any context.
+pub fn dump_stack_print_info() {
+    let (pid, comm) = running_task();
+    let len = comm.iter().position(|&byte| byte == 0).unwrap_or(TASK_COMM_LEN);
+    printk_default(format_args!(
+        "CPU: {} PID: {pid} Comm: {} {} {} #1",
+        arch::smp_processor_id(),
+        core::str::from_utf8(&comm[..len]).unwrap_or("?"),
+        panic::print_tainted(),
+        env!("CARGO_PKG_VERSION"),
+    ));
+}
+
+/// Number and name of the running task; early boot has none yet.
+fn running_task() -> (i32, [u8; TASK_COMM_LEN]) {
+    let mut comm = [0; TASK_COMM_LEN];
+    if arch::current_ptr().is_null() {
+        comm[..7].copy_from_slice(b"swapper");
+        return (0, comm);
+    }
+    let task = crate::kernel::sched::current();
+    // The name's lock may be held by the code that crashed.
+    if let Some(name) = task.comm.try_lock() {
+        comm = *name;
+    }
+    (task.pid(), comm)
 }
 
 /// A condition that must not be: reports it and ends the task or the machine; use `bug!`.

@@ -38,8 +38,8 @@ pub fn exit_to_user_mode_loop(regs: &mut PtRegs) {
             signal::do_signal(regs);
         }
         if work & tif::NOTIFY_RESUME != 0 {
+            // Nobody queues task work yet: the flag is all there is.
             sched::current().clear_tif(tif::NOTIFY_RESUME);
-            signal::resume_user_mode_work(regs);
         }
         // The next look at the flags and the return must not be separated by an interrupt.
         arch::local_irq_disable();

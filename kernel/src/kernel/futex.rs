@@ -15,7 +15,8 @@ use crate::kernel::sched::task::{Pid, Task, state};
 use crate::kernel::sched::{current, schedule, set_current_state, wake_up_process};
 use crate::kernel::time::{self, ktime_get};
 use crate::mm::UserAddr;
-use crate::mm::mmap::FutexKey;
+use crate::mm::mm_types::current_mm;
+use crate::mm::vma::{Backing, VmFlags};
 use crate::mm::uaccess::{get_user, put_user, try_cmpxchg_user};
 use crate::prelude::*;
 
@@ -38,14 +39,36 @@ fn bucket_index(key: &FutexKey) -> usize {
     (mixed >> 56) as usize % NR_BUCKETS
 }
 
-/// What the word at `addr` is known by: private to the address space, or shared through the
-/// memory behind it. Errors: EINVAL when it is not aligned, EFAULT.
+/// What a futex word is known by: its place in an address space, or in a shared object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct FutexKey {
+    /// Address of the address space or of the page cache object.
+    object: u64,
+    /// Address of the word, or its offset in the object, in bytes.
+    offset: u64,
+}
+
+/// The key of the word at `addr` (Linux: `get_futex_key`). A private word needs no look at the
+/// areas. Errors: EINVAL when it is not aligned, EFAULT.
 fn get_futex_key(addr: UserAddr, private: bool) -> Result<FutexKey> {
     if addr.as_u64() % 4 != 0 {
         return Err(Errno::EINVAL);
     }
-    let mm = current().mm().ok_or(Errno::EFAULT)?;
-    mm.futex_key(addr, private)
+    let mm = current_mm().map_err(|_| Errno::EFAULT)?;
+    let here = FutexKey { object: Arc::as_ptr(&mm) as u64, offset: addr.as_u64() };
+    if private {
+        return Ok(here);
+    }
+    let map = mm.read();
+    let vma = map.vmas.lookup(addr.as_u64()).ok_or(Errno::EFAULT)?;
+    match &vma.backing {
+        Backing::Cache(mapping) if vma.flags.contains(VmFlags::SHARED) => Ok(FutexKey {
+            object: Arc::as_ptr(mapping) as u64,
+            offset: vma.page_index(addr.as_u64()) * crate::arch::PAGE_SIZE as u64
+                + addr.page_offset() as u64,
+        }),
+        _ => Ok(here),
+    }
 }
 
 /// futex(2). `arg4` is a timeout or a count.
@@ -287,7 +310,6 @@ fn futex_atomic_op(addr: UserAddr, encoded: u32) -> Result<bool> {
 pub fn clear_child_tid(addr: UserAddr) {
     if put_user(addr, &0u32).is_ok() {
         let _ = futex_wake(addr, false, 1, FUTEX_BITSET_MATCH_ANY);
-        let _ = futex_wake(addr, true, 1, FUTEX_BITSET_MATCH_ANY);
     }
 }
 
@@ -358,7 +380,6 @@ fn handle_futex_death(addr: UserAddr) -> Result {
         if try_cmpxchg_user(addr, value, dead)? == value {
             if value & FUTEX_WAITERS != 0 {
                 let _ = futex_wake(addr, false, 1, FUTEX_BITSET_MATCH_ANY);
-                let _ = futex_wake(addr, true, 1, FUTEX_BITSET_MATCH_ANY);
             }
             return Ok(());
         }

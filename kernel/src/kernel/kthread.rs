@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use crate::kernel::exit::do_exit;
-use crate::kernel::fork::{self, kernel_thread};
+use crate::kernel::fork::create_kernel_thread;
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::task::{Task, pf, state::*};
 use crate::kernel::sched::{
@@ -79,26 +79,23 @@ struct KthreadCreateInfo {
 static KTHREAD_CREATE_LIST: SpinLock<VecDeque<Arc<KthreadCreateInfo>>> =
     SpinLock::new(VecDeque::new());
 
-/// Pid 2 (Linux: `kthreadd_task`). `rest_init` sets it, then lets pid 1 go on.
-static KTHREADD_TASK: spin::Once<Arc<Task>> = spin::Once::new();
-
-/// Tells everybody who `kthreadd` is.
-pub fn set_kthreadd_task(task: Arc<Task>) {
-    KTHREADD_TASK.call_once(|| task);
-}
+/// Pid 2 (Linux: `kthreadd_task`), once it runs.
+static KTHREADD_TASK: SpinLock<Option<Arc<Task>>> = SpinLock::new(None);
 
 /// `kthreadd` itself, for those who compare parents.
-pub fn kthreadd_task() -> Option<&'static Arc<Task>> {
-    KTHREADD_TASK.get()
+pub fn kthreadd_task() -> Option<Arc<Task>> {
+    KTHREADD_TASK.lock().clone()
 }
 
 // --- kthreadd ---------------------------------------------------------------------------------
 
 /// The main function of pid 2 (Linux: `kthreadd`). Never returns.
-pub fn kthreadd() -> i32 {
+pub fn kthreadd() {
     let me = current();
     me.set_comm(b"kthreadd");
     signal::ignore_signals(&me);
+    // A request that was made before this only lies in the list, which is looked at below.
+    *KTHREADD_TASK.lock() = Some(me.to_arc());
     me.flags.fetch_or(pf::PF_NOFREEZE, Ordering::Relaxed);
     loop {
         // The state comes before the look at the list: a request in between makes the task
@@ -124,7 +121,7 @@ fn create_kthread(create: Arc<KthreadCreateInfo>) {
     let info = create.clone();
     let flags = CLONE_FS | CLONE_FILES | SIGCHLD as u64;
     let name = create.full_name.as_bytes();
-    let made = kernel_thread(name, Box::new(move || kthread(&info)), flags);
+    let made = create_kernel_thread(name, Box::new(move || kthread(&info)), flags);
     if let Err(error) = made {
         *create.result.lock() = Some(Err(error));
         create.done.complete();
@@ -180,8 +177,8 @@ pub fn kthread_create(
         abandoned: AtomicBool::new(false),
     });
     KTHREAD_CREATE_LIST.lock().push_back(create.clone());
-    if let Some(kthreadd) = KTHREADD_TASK.get() {
-        wake_up_process(kthreadd);
+    if let Some(kthreadd) = kthreadd_task() {
+        wake_up_process(&kthreadd);
     }
     if create.done.wait_for_completion_killable().is_err() {
         create.abandoned.store(true, Ordering::Release);
@@ -209,14 +206,6 @@ pub fn kthread_create_on_cpu(
 ) -> Result<Arc<Task>> {
     let task = kthread_create(name, threadfn)?;
     crate::kernel::sched::core::set_cpus_allowed(&task, 1 << cpu)?;
-    Ok(task)
-}
-
-/// Makes pid 2 (Linux: `rest_init`). The caller has made pid 1 before.
-pub fn start_kthreadd() -> Result<Arc<Task>> {
-    let flags = CLONE_FS | CLONE_FILES;
-    let task = fork::kernel_thread(b"kthreadd", Box::new(kthreadd), flags)?;
-    set_kthreadd_task(task.clone());
     Ok(task)
 }
 
@@ -293,4 +282,11 @@ pub fn kthread_unpark(task: &Arc<Task>) {
         kthread.clear(SHOULD_PARK);
         wake_up_state(task, TASK_PARKED);
     }
+}
+
+/// A new machine of the test port has a new `kthreadd`.
+#[cfg(test)]
+pub(crate) fn reset_for_test() {
+    KTHREAD_CREATE_LIST.lock().clear();
+    let _ = KTHREADD_TASK.lock().take();
 }

@@ -3,11 +3,14 @@
 #[macro_use]
 pub mod printk;
 pub mod bug;
+pub mod capability;
+pub mod cpu;
 pub mod cred;
 pub mod entry;
 pub mod exit;
 pub mod fork;
 pub mod futex;
+pub mod groups;
 pub mod irq;
 pub mod kallsyms;
 pub mod kthread;
@@ -17,8 +20,10 @@ pub mod pid;
 pub mod preempt;
 pub mod reboot;
 pub mod sched;
+pub mod setid;
 pub mod signal;
 pub mod softirq;
 pub mod sys;
+pub mod sysctl;
 pub mod syscall;
 pub mod time;

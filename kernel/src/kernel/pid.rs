@@ -86,8 +86,15 @@ pub enum PidType {
     Sid,
 }
 
+impl Default for PidTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PidTable {
-    const fn new() -> Self {
+    /// No tasks.
+    pub const fn new() -> Self {
         Self {
             chunks: Vec::new(),
             last: 0,
@@ -250,6 +257,18 @@ impl PidTable {
         });
     }
 
+    /// Puts `new` in the place of `old` in a group or session.
+    pub fn substitute(&mut self, number: Pid, kind: PidType, old: &Task, new: &Arc<Task>) {
+        // Both are held by the caller, so nothing is freed here.
+        let _ = self.with_slot(number, |slot| {
+            for member in Self::list(slot, kind) {
+                if core::ptr::eq(&**member, old) {
+                    *member = new.clone();
+                }
+            }
+        });
+    }
+
     /// The task with this number (Linux: `find_task_by_vpid`).
     pub fn find(&self, pid: Pid) -> Option<&Arc<Task>> {
         self.slot(pid)?.task.as_ref()
@@ -296,7 +315,7 @@ impl PidTable {
 pub static TASKLIST: RwSpinLock<PidTable, IrqsOff> = RwSpinLock::new(PidTable::new());
 
 /// The task with this number. Any context.
-pub fn find_task_by_pid(pid: Pid) -> Option<Arc<Task>> {
+pub fn find_task(pid: Pid) -> Option<Arc<Task>> {
     TASKLIST.read().find(pid).cloned()
 }
 
@@ -305,7 +324,7 @@ pub fn find_task_by_pid(pid: Pid) -> Option<Arc<Task>> {
 pub fn find_task_or_self(pid: Pid) -> Result<Arc<Task>> {
     match pid {
         0 => Ok(current().to_arc()),
-        _ => find_task_by_pid(pid).ok_or(Errno::ESRCH),
+        _ => find_task(pid).ok_or(Errno::ESRCH),
     }
 }
 
@@ -324,6 +343,17 @@ pub fn for_each_thread(f: impl FnMut(&Arc<Task>)) {
 /// All tasks, for slow work without the lock.
 pub fn all_tasks() -> Vec<Arc<Task>> {
     TASKLIST.read().iter().cloned().collect()
+}
+
+/// All processes (their leaders), zombies included.
+pub fn all_processes() -> Vec<Arc<Task>> {
+    let table = TASKLIST.read();
+    table.iter().filter(|t| t.is_group_leader()).cloned().collect()
+}
+
+/// The processes of a group, for work without the lock. Any context.
+pub fn processes_of_group(pgrp: Pid) -> Vec<Arc<Task>> {
+    TASKLIST.read().members(pgrp, PidType::Pgid).to_vec()
 }
 
 /// The first process with a number of at least `pid` (readdir of /proc; Linux: `next_tgid`).
@@ -375,7 +405,30 @@ pub fn task_session(task: &Task) -> Pid {
 }
 /// Whether a task's process leads its session (Linux: `signal->leader`).
 pub fn is_session_leader(task: &Task) -> bool {
-    task_session(task) == task.tgid()
+    task.signal.leader.load(Ordering::Relaxed)
+}
+
+/// Whether nobody could continue a stopped process of the group: no member, but for `ignored`,
+/// has its parent in the same session but another group (Linux: `will_become_orphaned_pgrp`).
+pub fn is_orphaned_pgrp(table: &PidTable, pgrp: Pid, ignored: Option<&Task>) -> bool {
+    !table.members(pgrp, PidType::Pgid).iter().any(|member| {
+        let is_ignored = ignored.is_some_and(|task| core::ptr::eq(task, &**member));
+        let dead = member.exit_state.load(Ordering::Relaxed) != 0
+            && member.signal.nr_threads.load(Ordering::Relaxed) <= 0;
+        if is_ignored || dead {
+            return false;
+        }
+        member.real_parent().is_some_and(|parent| {
+            parent.tgid() != 1
+                && task_pgrp(&parent) != pgrp
+                && task_session(&parent) == task_session(member)
+        })
+    })
+}
+
+/// Whether the running task's group is orphaned: terminal stops do nothing to it.
+pub fn is_current_pgrp_orphaned() -> bool {
+    is_orphaned_pgrp(&TASKLIST.read(), task_pgrp(&current()), None)
 }
 
 /// Moves a process to another group. Tasklist lock held for writing. Errors: ENOMEM.
@@ -436,7 +489,8 @@ fn may_set_pgid(me: &Task, task: &Arc<Task>) -> Result {
         if task_session(task) != task_session(me) {
             return Err(Errno::EPERM);
         }
-        if !task.has_flag(pf::PF_FORKNOEXEC) {
+        let did_exec = task.signal.did_exec.load(Ordering::Relaxed);
+        if did_exec || !task.has_flag(pf::PF_FORKNOEXEC) {
             return Err(Errno::EACCES);
         }
     } else if task.tgid() != me.tgid() {
@@ -470,9 +524,9 @@ pub fn sys_setsid() -> Result<i32> {
 /// setsid from the kernel (Linux: `ksys_setsid`).
 pub fn ksys_setsid() -> Result<i32> {
     let me = current();
-    let leader = me.signal.group.leader().ok_or(Errno::EPERM)?;
-    let session = leader.pid();
+    let session = me.tgid();
     let mut table = TASKLIST.write();
+    let leader = table.find(session).cloned().ok_or(Errno::EPERM)?;
     if is_session_leader(&leader) || !table.members(session, PidType::Pgid).is_empty() {
         return Err(Errno::EPERM);
     }
@@ -484,6 +538,7 @@ pub fn ksys_setsid() -> Result<i32> {
     }
     table.leave(old_session, PidType::Sid, &leader);
     table.leave(old_pgrp, PidType::Pgid, &leader);
+    leader.signal.leader.store(true, Ordering::Relaxed);
     leader.signal.session.store(session, Ordering::Relaxed);
     leader.signal.pgrp.store(session, Ordering::Relaxed);
     drop(table);

@@ -157,7 +157,8 @@ pub fn sys_setrlimit(resource: u32, limit: UserAddr) -> Result {
     do_prlimit(&current(), resource, Some(new)).map(|_| ())
 }
 
-fn add_times(times: &crate::kernel::signal::GroupTimes, usage: &mut Usage) {
+/// Adds what is kept of threads or children that are gone.
+pub fn add_times(times: &crate::kernel::signal::GroupTimes, usage: &mut Usage) {
     let get = |value: &core::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
     usage.utime += get(&times.utime);
     usage.stime += get(&times.stime);

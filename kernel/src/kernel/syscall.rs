@@ -110,10 +110,10 @@ macro_rules! handlers {
             $($arg: SyscallArg,)*
         {
             #[inline(always)]
-            #[expect(non_snake_case, reason = "one name serves as type and as variable")]
             fn call(self, regs: &mut PtRegs) -> i64 {
-                $(let $arg = $arg::from_register(regs.arg($index));)*
-                self(regs, $($arg),*).into_register()
+                let seen = *regs;
+                let _ = &seen;
+                self(regs, $($arg::from_register(seen.arg($index))),*).into_register()
             }
         }
     };

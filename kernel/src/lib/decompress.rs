@@ -7,12 +7,13 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::crc32::crc32_le;
 
-/// Greatest window in bytes of xz and zstd data: that of `xz -9` and `zstd -19 --long=26`.
-pub const WINDOW_MAX: usize = 64 << 20;
+/// Greatest window in bytes of xz and zstd data. Linux: `ZSTD_WINDOWLOG_MAX`.
+pub const WINDOW_MAX: usize = 128 << 20;
 /// Output is handed on in pieces of at most this size in bytes.
 const PIECE_SIZE: usize = 64 << 10;
 
@@ -147,15 +148,34 @@ fn gzip_header(input: &[u8]) -> Option<usize> {
     Some(len)
 }
 
+/// Makes sure that `size` bytes can be had, as the decoders' own allocations cannot fail gracefully.
+fn check_memory(size: u64, out_of_memory: &'static str) -> Result<(), Error> {
+    let mut memory = Vec::<u8>::new();
+    match usize::try_from(size) {
+        Ok(size) if size <= WINDOW_MAX && memory.try_reserve_exact(size).is_ok() => {}
+        _ => return Err(Error::Data(out_of_memory)),
+    }
+    // An allocation that nobody looks at could be optimised away.
+    core::hint::black_box(memory);
+    Ok(())
+}
+
+/// The inflater's 10 KiB of tables. They are built on the stack, so this stays a call of its own:
+/// what `flush` does later must not find them still there.
+#[inline(never)]
+fn inflate_state() -> Box<miniz_oxide::inflate::core::DecompressorOxide> {
+    Box::default()
+}
+
 fn gunzip(input: &[u8], flush: &mut Flush<'_>) -> Result<usize, Error> {
     use miniz_oxide::inflate::TINFLStatus;
-    use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+    use miniz_oxide::inflate::core::{decompress, inflate_flags};
 
     let header = gzip_header(input).ok_or(Error::Data("Not a gzip file"))?;
     let body = input.get(header..).ok_or(Error::Data("header error"))?;
     // A ring that holds the 32 KiB window.
     let mut window = vec![0; PIECE_SIZE];
-    let mut state = Box::<DecompressorOxide>::default();
+    let mut state = inflate_state();
     let (mut consumed, mut at) = (0, 0);
     let (mut crc, mut size) = (!0, 0u32);
     loop {
@@ -188,15 +208,23 @@ fn gunzip(input: &[u8], flush: &mut Flush<'_>) -> Result<usize, Error> {
 }
 
 fn unxz(input: &[u8], flush: &mut Flush<'_>) -> Result<usize, Error> {
-    use xz4rust::{XzDecoder, XzNextBlockResult};
+    use xz4rust::{XzDecoder, XzError, XzNextBlockResult};
 
-    let mut decoder = XzDecoder::in_heap_with_alloc_dict_size(PIECE_SIZE, WINDOW_MAX);
+    let mut decoder = XzDecoder::in_heap_with_alloc_dict_size(PIECE_SIZE, PIECE_SIZE);
     let mut output = vec![0; PIECE_SIZE];
-    let mut consumed = 0;
+    let (mut consumed, mut started) = (0, false);
     loop {
-        let result = decoder
-            .decode(&input[consumed..], &mut output)
-            .map_err(xz_error)?;
+        let result = match decoder.decode(&input[consumed..], &mut output) {
+            // The first block tells how big the window is.
+            Err(XzError::DictionaryTooLarge(window)) if !started => {
+                check_memory(window, "XZ decompressor ran out of memory")?;
+                decoder = XzDecoder::in_heap_with_alloc_dict_size(window as usize, WINDOW_MAX);
+                (consumed, started) = (0, true);
+                continue;
+            }
+            result => result.map_err(xz_error)?,
+        };
+        started |= result.output_produced() > 0;
         flush(&output[..result.output_produced()])?;
         consumed += result.input_consumed();
         match result {
@@ -229,14 +257,33 @@ fn xz_error(error: xz4rust::XzError) -> Error {
     })
 }
 
+/// A decoder behind the frame header, with the window that the header asks for.
+fn zstd_decoder(input: &mut &[u8]) -> Result<ruzstd::decoding::FrameDecoder, Error> {
+    use ruzstd::decoding::errors::FrameDecoderError;
+
+    let start = *input;
+    let mut decoder = ruzstd::decoding::FrameDecoder::new();
+    decoder.set_max_window_size(PIECE_SIZE as u64);
+    match decoder.init(&mut *input) {
+        Err(FrameDecoderError::WindowSizeTooBig { requested, .. })
+            if requested <= WINDOW_MAX as u64 =>
+        {
+            check_memory(requested, "Out of memory while allocating ZSTD_DStream")?;
+            decoder.set_max_window_size(requested);
+            *input = start;
+            decoder.init(input).map_err(zstd_error)?;
+        }
+        result => result.map_err(zstd_error)?,
+    }
+    Ok(decoder)
+}
+
 fn unzstd(input: &[u8], flush: &mut Flush<'_>) -> Result<usize, Error> {
-    use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+    use ruzstd::decoding::BlockDecodingStrategy;
     use ruzstd::io_nostd::Read;
 
     let mut rest = input;
-    let mut decoder = FrameDecoder::new();
-    decoder.set_max_window_size(WINDOW_MAX as u64);
-    decoder.init(&mut rest).map_err(zstd_error)?;
+    let mut decoder = zstd_decoder(&mut rest)?;
     let mut output = vec![0; PIECE_SIZE];
     while !decoder.is_finished() {
         decoder
@@ -284,7 +331,6 @@ mod tests {
     use super::*;
     use alloc::format;
     use alloc::string::ToString;
-    use alloc::vec::Vec;
 
     /// "hello, hello, hello, world\n" as gzip -n, xz --check=crc32, xz --check=crc64 and zstd pack it.
     const PLAIN: &[u8] = b"hello, hello, hello, world\n";
@@ -302,9 +348,9 @@ mod tests {
     ];
     const XZ_CRC64: &[u8] = &[
         0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x0, 0x0, 0x4, 0xe6, 0xd6, 0xb4, 0x46, 0x2, 0x0, 0x21, 0x1,
-        0x1c, 0x0, 0x0, 0x0, 0x10, 0xcf, 0x58, 0xcc, 0xe0, 0x0, 0x1a, 0x0, 0x13, 0x5d, 0x0, 0x34,
-        0x19, 0x49, 0xee, 0x8d, 0xef, 0x8c, 0x88, 0x49, 0x5c, 0x92, 0xb6, 0xf5, 0x96, 0xfe, 0xaa,
-        0x64, 0x0, 0x0, 0x0, 0x0, 0x4a, 0x99, 0x31, 0x63, 0x90, 0x7e, 0x3f, 0x3, 0x0, 0x1, 0x2f,
+        0xc, 0x0, 0x0, 0x0, 0x8f, 0x98, 0x41, 0x9c, 0xe0, 0x0, 0x1a, 0x0, 0x13, 0x5d, 0x0, 0x34,
+        0x19, 0x49, 0xdb, 0x85, 0x5c, 0xd1, 0xd6, 0x5a, 0xe2, 0xf7, 0xc6, 0xd7, 0x73, 0x27, 0x50,
+        0x3b, 0xd0, 0x0, 0x0, 0x0, 0x4a, 0x99, 0x31, 0x63, 0x90, 0x7e, 0x3f, 0x3, 0x0, 0x1, 0x2f,
         0x1b, 0xaa, 0x44, 0xff, 0xb8, 0x1f, 0xb6, 0xf3, 0x7d, 0x1, 0x0, 0x0, 0x0, 0x0, 0x4, 0x59,
         0x5a,
     ];
@@ -439,6 +485,20 @@ mod tests {
         let (output, result) = unpack(Method::Gzip, &packed);
         assert_eq!(result, Ok(packed.len()));
         assert!(output == plain);
+    }
+
+    #[test]
+    fn a_window_that_is_too_big_is_refused_before_it_is_allocated() {
+        // A zstd header for 256 MiB, and the properties byte of an xz dictionary of 3 GiB.
+        let zstd = b"\x28\xb5\x2f\xfd\x00\x90";
+        let text = "ZSTD-compressed data has too large a window size";
+        assert_eq!(unpack(Method::Zstd, zstd).1, Err(Error::Data(text)));
+        let mut xz = XZ_CRC32.to_vec();
+        xz[16] = 39;
+        let crc = crate::lib::crc32::crc32(&xz[12..20]);
+        xz[20..24].copy_from_slice(&crc.to_le_bytes());
+        let text = "XZ decompressor ran out of memory";
+        assert_eq!(unpack(Method::Xz, &xz).1, Err(Error::Data(text)));
     }
 
     #[test]

@@ -26,19 +26,16 @@ impl EarlyHeap {
         }
     }
 
-    /// Starts the heap.
+    /// Gives the heap its region; nothing of it is used before the first allocation.
     ///
     /// # Safety
     /// The region `[base, base + limit)` is unused writable memory for ever.
-    pub(super) unsafe fn init(&mut self, base: *mut u8, limit: usize) {
+    pub(super) unsafe fn start(&mut self, base: *mut u8, limit: usize) {
         self.base = base as usize;
-        self.used = EARLY_STEP.min(limit);
         self.limit = limit;
-        // SAFETY: the caller's contract.
-        unsafe { self.heap.init(base, self.used) };
     }
 
-    /// Whether `init` has run.
+    /// Whether `start` has run.
     pub(super) fn is_started(&self) -> bool {
         self.base != 0
     }
@@ -61,8 +58,13 @@ impl EarlyHeap {
         if by == 0 {
             return None;
         }
-        // SAFETY: the region goes on there, and nothing else uses it.
-        unsafe { self.heap.extend(by) };
+        if self.used == 0 {
+            // SAFETY: the region is ours (`start`) and begins there.
+            unsafe { self.heap.init(self.base as *mut u8, by) };
+        } else {
+            // SAFETY: the region goes on there, and nothing else uses it.
+            unsafe { self.heap.extend(by) };
+        }
         self.used += by;
         Some(())
     }
@@ -89,9 +91,6 @@ impl EarlyHeap {
     }
 }
 
-#[cfg(target_os = "none")]
-pub(super) use bare_metal::allocate_from;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +101,7 @@ mod tests {
         let region = vec![0u64; LIMIT / 8].leak();
         let mut heap = EarlyHeap::new();
         // SAFETY: the region is leaked for this heap.
-        unsafe { heap.init(region.as_mut_ptr().cast(), LIMIT) };
+        unsafe { heap.start(region.as_mut_ptr().cast(), LIMIT) };
         heap
     }
 
@@ -119,6 +118,14 @@ mod tests {
         assert!(heap.used <= 3 * EARLY_STEP);
         assert!(heap.allocate(bytes(60_000)).is_none());
         assert!(heap.allocate(bytes(usize::MAX / 2 - 8)).is_none());
+    }
+
+    #[test]
+    fn an_early_heap_that_nobody_used_gives_its_whole_region_away() {
+        let mut heap = early_heap();
+        let base = heap.base;
+        assert_eq!(heap.close(), (base, base + LIMIT));
+        assert!(heap.allocate(bytes(8)).is_none());
     }
 
     #[test]

@@ -16,6 +16,8 @@ use super::slub::KmemCache;
 use crate::prelude::*;
 
 #[cfg(target_os = "none")]
+pub(super) use bare_metal::allocate_from;
+#[cfg(target_os = "none")]
 pub use bare_metal::release_early_heap;
 
 #[cfg(target_os = "none")]
@@ -27,11 +29,12 @@ mod bare_metal {
 
     use super::*;
     use crate::arch;
-    use crate::kernel::locking::local_lock_irqsave;
+    use crate::kernel::locking::{SpinLockGuard, local_lock_irqsave};
     use crate::mm::early_heap::EarlyHeap;
     use crate::mm::gfp::Gfp;
     use crate::mm::percpu::PerCpu;
     use crate::mm::slab_common::{is_small, kfree, kmalloc_cache, kmalloc_large, resize_in_place};
+    use crate::mm::slub::cache_of;
     use crate::mm::{VirtAddr, mm_init, show_mem, vmalloc};
 
     /// Most that may be allocated before the slab allocator is up.
@@ -79,7 +82,6 @@ mod bare_metal {
         Ok(made)
     }
 
-    #[cold]
     fn take_gift(gift: &Gift, layout: Layout) -> *mut u8 {
         if gift.size.load(Ordering::Relaxed) != layout.size() {
             return null_mut();
@@ -97,42 +99,59 @@ mod bare_metal {
     #[global_allocator]
     static HEAP: KernelHeap = KernelHeap;
 
-    #[inline]
-    fn alloc_small(layout: Layout, gfp: Gfp) -> *mut u8 {
+    /// An object of the fitting cache off this CPU's list, or null: the fast path.
+    #[inline(always)]
+    fn alloc_fast(layout: Layout) -> *mut u8 {
+        let Some(cache) = kmalloc_cache(layout) else {
+            return null_mut();
+        };
+        let _local = local_lock_irqsave();
+        if !GIFT.raw_this().object.load(Ordering::Relaxed).is_null() {
+            return null_mut();
+        }
+        cache.alloc_fast()
+    }
+
+    /// Everything else.
+    #[inline(never)]
+    fn alloc_slow(layout: Layout) -> *mut u8 {
+        if !is_small(layout) {
+            return alloc_large(layout);
+        }
         let Some(cache) = kmalloc_cache(layout) else {
             return alloc_early(layout);
         };
-        let object = {
+        let gift = {
             let _local = local_lock_irqsave();
-            let gift = GIFT.raw_this();
-            if !gift.object.load(Ordering::Relaxed).is_null() {
-                let object = take_gift(gift, layout);
-                if !object.is_null() {
-                    return object;
-                }
-            }
-            cache.alloc_local(gfp)
+            take_gift(GIFT.raw_this(), layout)
         };
-        cache.post_alloc(object, gfp);
-        object
+        if !gift.is_null() {
+            return gift;
+        }
+        cache.alloc_slow(SMALL).map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    /// The early heap, with its region.
+    fn early_heap() -> SpinLockGuard<'static, EarlyHeap, IrqsOff> {
+        let mut heap = EARLY_HEAP.lock();
+        if !heap.is_started() {
+            // SAFETY: this is the region's only use.
+            unsafe { heap.start(REGION.0.get().cast(), EARLY_HEAP_SIZE) };
+        }
+        heap
     }
 
     #[cold]
     fn alloc_early(layout: Layout) -> *mut u8 {
-        let mut heap = EARLY_HEAP.lock();
-        if !heap.is_started() {
-            // SAFETY: this is the region's only use.
-            unsafe { heap.init(REGION.0.get().cast(), EARLY_HEAP_SIZE) };
-        }
-        let block = heap.allocate(layout);
+        let block = early_heap().allocate(layout);
         block.map_or(null_mut(), |block| block.as_ptr())
     }
 
-    fn alloc_large(layout: Layout, gfp: Gfp) -> *mut u8 {
+    fn alloc_large(layout: Layout) -> *mut u8 {
         if kmalloc_cache(Layout::new::<u8>()).is_none() {
             return alloc_early(layout);
         }
-        let block = kmalloc_large(layout, gfp).or_else(|| {
+        let block = kmalloc_large(layout, LARGE).or_else(|| {
             (layout.align() <= arch::PAGE_SIZE)
                 .then(|| vmalloc::vmalloc_heap(layout.size()))
                 .flatten()
@@ -140,9 +159,16 @@ mod bare_metal {
         block.map_or(null_mut(), |block| block.as_ptr())
     }
 
-    /// Memory that is neither slab nor pages of the direct map.
-    #[cold]
-    fn dealloc_elsewhere(block: NonNull<u8>, layout: Layout) {
+    /// Memory that is not of a slab.
+    ///
+    /// # Safety
+    /// As `dealloc`.
+    #[inline(never)]
+    unsafe fn dealloc_slow(block: NonNull<u8>, layout: Layout) {
+        if in_direct_map(block) {
+            // SAFETY: memory of the direct map came from kmalloc; the rest by the caller.
+            return unsafe { kfree(block) };
+        }
         let mut heap = EARLY_HEAP.lock();
         if heap.contains(block) {
             // SAFETY: the address says so; the layout is the caller's.
@@ -154,25 +180,24 @@ mod bare_metal {
     }
 
     fn in_direct_map(block: NonNull<u8>) -> bool {
-        arch::virt_addr_valid(VirtAddr::new(block.as_ptr() as usize as u64))
+        arch::direct_map_phys(VirtAddr::new(block.as_ptr() as usize as u64)).is_some()
     }
 
     // SAFETY: the allocators behind hand out disjoint memory of at least the size and alignment
     // that were asked for, and do not unwind.
     unsafe impl GlobalAlloc for KernelHeap {
-        #[inline]
+        #[inline(always)]
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             if is_small(layout) {
-                alloc_small(layout, SMALL)
-            } else {
-                alloc_large(layout, LARGE)
+                let object = alloc_fast(layout);
+                if !object.is_null() {
+                    return object;
+                }
             }
+            alloc_slow(layout)
         }
 
         unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-            if is_small(layout) && kmalloc_cache(layout).is_some() {
-                return alloc_small(layout, SMALL | Gfp::ZERO);
-            }
             // SAFETY: the caller's layout.
             let block = unsafe { self.alloc(layout) };
             if !block.is_null() {
@@ -182,16 +207,15 @@ mod bare_metal {
             block
         }
 
-        #[inline]
+        #[inline(always)]
         unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-            let Some(block) = NonNull::new(block) else {
-                return;
-            };
-            if in_direct_map(block) {
-                // SAFETY: memory of the direct map came from kmalloc; the rest by the caller.
-                unsafe { kfree(block) };
-            } else {
-                dealloc_elsewhere(block, layout);
+            // SAFETY: the caller's block came from `alloc`, which never returns null to it.
+            let block = unsafe { NonNull::new_unchecked(block) };
+            match cache_of(block.as_ptr()) {
+                // SAFETY: the page says that the object is of this cache; the rest by the caller.
+                Some(cache) => unsafe { cache.free(block) },
+                // SAFETY: as above.
+                None => unsafe { dealloc_slow(block, layout) },
             }
         }
 
@@ -221,7 +245,7 @@ mod bare_metal {
     /// stays for what was allocated in it. Once, after `mm_core_init`. Returns the pages.
     #[__init]
     pub fn release_early_heap() -> u64 {
-        let (start, end) = EARLY_HEAP.lock().close();
+        let (start, end) = early_heap().close();
         let (start, end) = (VirtAddr::new(start as u64), VirtAddr::new(end as u64));
         // SAFETY: the heap never used this part of its region, and no longer may.
         unsafe { mm_init::free_reserved_area(start, end, None, None) }

@@ -193,6 +193,12 @@ impl Memblock {
     }
 }
 
+impl Default for Memblock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 struct FreeRanges<'a> {
     memory: &'a [PhysRange],
     reserved: &'a [PhysRange],

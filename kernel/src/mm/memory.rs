@@ -412,6 +412,21 @@ impl MmStruct {
         self.rss.add(-zapped.anon, -zapped.file);
     }
 
+    /// Puts a page of private memory into an empty place of a writable area that nobody uses yet.
+    /// Errors: ENOMEM, EEXIST.
+    pub fn install_anon_page(&self, addr: u64, page: PageRef) -> Result {
+        let map = self.read();
+        let vma = map.vmas.lookup(addr).ok_or(Errno::EFAULT)?;
+        vma.has_anon.store(true, Ordering::Relaxed);
+        self.page_table().alloc_leaf(addr)?;
+        let prot = vma.flags.page_prot().writable().anon().young().dirty();
+        let lock = self.page_table().lock();
+        let slot = lock.slot(addr).ok_or(Errno::ENOMEM)?;
+        slot.map(page, prot).map_err(|_| Errno::EEXIST)?;
+        self.rss.add(1, 0);
+        Ok(())
+    }
+
     /// Gives the child the pages of an area, private ones copy-on-write
     /// (Linux: `copy_page_range`). Both trees are held exclusively; the caller flushes.
     /// Errors: ENOMEM.

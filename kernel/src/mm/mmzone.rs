@@ -5,7 +5,7 @@
 //! block become that block again at once. Zone borders are multiples of the largest block, so a
 //! block never spans two zones.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::page::{MemMap, PageFlags};
 use crate::prelude::*;
@@ -168,15 +168,17 @@ pub(super) struct Zone {
     /// Pages kept from allocations that could also be satisfied by a higher zone, by the zone
     /// that the allocation prefers (Linux: `lowmem_reserve`).
     pub(super) lowmem_reserve: [AtomicU64; MAX_NR_ZONES],
-    /// Length of a per-CPU list.
-    pub(super) pcp_batch: AtomicU64,
+    /// Pages that a per-CPU list gets or gives at once.
+    pub(super) pcp_batch: AtomicU32,
+    /// Length at which a per-CPU list gives some back.
+    pub(super) pcp_high: AtomicU32,
     /// Free pages in `areas`; changed under the lock, read anywhere.
     pub(super) nr_free: AtomicU64,
     pub(super) areas: IrqSpinLock<FreeAreas>,
 }
 
 /// Per-CPU lists before `setup_per_cpu_pageset` knows the zones' sizes.
-const BOOT_PCP_BATCH: u64 = 8;
+const BOOT_PCP_BATCH: u32 = 8;
 
 impl Zone {
     pub(super) const fn new(name: &'static str) -> Self {
@@ -190,7 +192,8 @@ impl Zone {
             wmark_low: AtomicU64::new(0),
             wmark_high: AtomicU64::new(0),
             lowmem_reserve: [const { AtomicU64::new(0) }; MAX_NR_ZONES],
-            pcp_batch: AtomicU64::new(BOOT_PCP_BATCH),
+            pcp_batch: AtomicU32::new(BOOT_PCP_BATCH),
+            pcp_high: AtomicU32::new(2 * BOOT_PCP_BATCH),
             nr_free: AtomicU64::new(0),
             areas: IrqSpinLock::new(FreeAreas::new()),
         }
@@ -241,14 +244,14 @@ impl Zone {
     pub(super) fn alloc_bulk(
         &self,
         map: MemMap,
-        wanted: u64,
+        wanted: u32,
         class: usize,
         reserve: Reserve,
         mut take: impl FnMut(u32),
     ) -> u64 {
         let mut areas = self.areas.lock();
         let mut taken = 0;
-        while taken < wanted && self.watermark_ok(taken + 1, class, reserve) {
+        while taken < u64::from(wanted) && self.watermark_ok(taken + 1, class, reserve) {
             let Some(pfn) = areas.alloc(map, 0) else {
                 break;
             };
@@ -266,19 +269,19 @@ impl Zone {
         self.account(1 << order, 0);
     }
 
-    /// Gives back a list of single pages linked by `next`; returns how many
-    /// (Linux: `free_pcppages_bulk`).
-    pub(super) fn free_list(&self, map: MemMap, mut pfn: u32) -> u64 {
+    /// Gives back up to `limit` single pages of a list linked by `next`; returns the rest of the
+    /// list and how many went (Linux: `free_pcppages_bulk`).
+    pub(super) fn free_list(&self, map: MemMap, mut pfn: u32, limit: u32) -> (u32, u32) {
         let mut areas = self.areas.lock();
         let mut freed = 0;
-        while pfn != 0 {
+        while pfn != 0 && freed < limit {
             let next = map.page(pfn).next.load(Ordering::Relaxed);
             areas.free(map, pfn, 0);
             freed += 1;
             pfn = next;
         }
-        self.account(freed, 0);
-        freed
+        self.account(u64::from(freed), 0);
+        (pfn, freed)
     }
 }
 

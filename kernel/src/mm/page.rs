@@ -150,12 +150,14 @@ impl Page {
             _ => false,
         }
     }
-    /// Panics when a page that is being freed is still in use for something.
+    /// Panics when a block that is being freed is still in use for something. Returns its order.
     #[inline]
-    pub(super) fn check_free(&self) {
-        if self.flags.load(Ordering::Relaxed) & PageFlags::BAD_WHEN_FREED.bits() != 0 {
+    pub(super) fn check_free(&self) -> u32 {
+        let flags = self.flags.load(Ordering::Relaxed);
+        if flags & PageFlags::BAD_WHEN_FREED.bits() != 0 {
             self.bad_page();
         }
+        flags >> ORDER_SHIFT
     }
     #[cold]
     fn bad_page(&self) -> ! {

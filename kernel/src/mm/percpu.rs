@@ -51,8 +51,16 @@ impl<T: Sync> PerCpu<T> {
 
 /// One more than the highest possible CPU (Linux: `nr_cpu_ids`).
 pub fn nr_cpu_ids() -> usize {
-    1
+    NR_CPU_IDS.load(Ordering::Relaxed)
 }
+
+/// Tells how many CPUs are possible. The port calls it before it makes their areas.
+pub fn set_nr_cpu_ids(nr_cpu_ids: usize) {
+    assert!((1..=NR_CPUS).contains(&nr_cpu_ids));
+    NR_CPU_IDS.store(nr_cpu_ids, Ordering::Relaxed);
+}
+
+static NR_CPU_IDS: AtomicUsize = AtomicUsize::new(1);
 
 /// Distance from the template to the copy of `cpu`, in bytes.
 pub fn per_cpu_offset(cpu: usize) -> usize {

@@ -8,7 +8,7 @@ use super::gfp::Gfp;
 use super::mm_init::{present_pages, totalreserve_pages};
 use super::page_alloc::{ZONES, nr_free_pages, totalram_pages};
 use super::vmstat::*;
-use crate::arch::{PAGE_SHIFT, PAGE_SIZE};
+use crate::arch::{PAGE_SHIFT, PAGE_SIZE, VMALLOC_END, VMALLOC_START};
 use crate::fs::proc::proc_create_single;
 use crate::prelude::*;
 
@@ -36,7 +36,7 @@ pub fn vm_commit_limit() -> u64 {
 }
 
 /// Size of the vmalloc area in KiB.
-const VMALLOC_TOTAL_KB: u64 = (32 << 40) / 1024;
+const VMALLOC_TOTAL_KB: u64 = (VMALLOC_END - VMALLOC_START) >> 10;
 
 /// The lines of /proc/meminfo in Linux's order, in KiB.
 fn meminfo_lines() -> [(&'static str, u64); 47] {

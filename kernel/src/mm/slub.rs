@@ -1,10 +1,10 @@
 //! Caches of objects of one size (Linux: mm/slub.c).
 //!
 //! A slab is a block of pages cut into objects; free objects are linked through their first
-//! word. Each CPU keeps two short lists of free objects per cache, so that most allocations and
-//! frees touch nothing that another CPU uses: frees go to `hot`, allocations come from it, a full
-//! `hot` becomes `cold` and the old `cold` goes back to the slabs (Linux 6.18 calls such lists
-//! sheaves).
+//! word. Each CPU keeps a short list of free objects per cache, so that most allocations and
+//! frees touch nothing that another CPU uses (Linux 6.18 calls such lists sheaves). At two
+//! batches one goes back to the slabs. A cache with checks keeps no such lists: every operation
+//! takes the slow path, where the checks are.
 //!
 //! Lock order: local section of the CPU, then the cache's `node` lock, then the page allocator's.
 //! Any context but NMI may allocate and free.
@@ -12,7 +12,6 @@
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use super::Pfn;
 use super::gfp::Gfp;
 use super::page::{MemMap, PageFlags};
 use super::page_alloc::{alloc_frames, put_frames};
@@ -21,6 +20,7 @@ pub(super) use super::slab::page_of;
 use super::slab::{Geometry, Node, SLUB_MAX_ORDER, Slab, next_of, set_next};
 use super::slub_debug::{self, SlabDebug};
 use super::vmstat::{NR_SLAB_RECLAIMABLE, NR_SLAB_UNRECLAIMABLE, VmCounter};
+use super::{Pfn, VirtAddr};
 use crate::arch::{self, PAGE_SIZE};
 use crate::kernel::locking::local_lock_irqsave;
 use crate::prelude::*;
@@ -40,17 +40,17 @@ pub enum SlabKind {
 /// The free objects that one CPU keeps of one cache. Only that CPU writes, in a local section.
 #[repr(C, align(64))]
 struct CpuCache {
-    hot: AtomicPtr<u8>,
-    hot_count: AtomicU32,
-    cold_count: AtomicU32,
-    cold: AtomicPtr<u8>,
+    head: AtomicPtr<u8>,
+    count: AtomicU32,
 }
 
 /// A cache (Linux: `struct kmem_cache`). Lives for ever.
 pub struct KmemCache {
     /// Distance between objects.
     size: u32,
-    /// Free objects that make a full list.
+    /// Length at which a CPU's list gives objects back; 0 with checks on.
+    high: u32,
+    /// Objects that a CPU's list gets or gives at once.
     batch: u32,
     /// Checks that are on; none on a fast machine.
     debug: SlabDebug,
@@ -106,46 +106,30 @@ pub fn slab_caches() -> impl Iterator<Item = &'static KmemCache> {
 impl CpuCache {
     const fn new() -> Self {
         Self {
-            hot: AtomicPtr::new(null_mut()),
-            hot_count: AtomicU32::new(0),
-            cold_count: AtomicU32::new(0),
-            cold: AtomicPtr::new(null_mut()),
+            head: AtomicPtr::new(null_mut()),
+            count: AtomicU32::new(0),
         }
     }
     #[inline]
-    fn push(&self, object: *mut u8) -> u32 {
-        set_next(object, self.hot.load(Ordering::Relaxed));
-        self.hot.store(object, Ordering::Relaxed);
-        let count = self.hot_count.load(Ordering::Relaxed) + 1;
-        self.hot_count.store(count, Ordering::Relaxed);
-        count
+    fn push(&self, object: *mut u8) {
+        set_next(object, self.head.load(Ordering::Relaxed));
+        self.head.store(object, Ordering::Relaxed);
+        let count = self.count().wrapping_add(1);
+        self.count.store(count, Ordering::Relaxed);
     }
     #[inline]
     fn pop(&self) -> *mut u8 {
-        let object = self.hot.load(Ordering::Relaxed);
+        let object = self.head.load(Ordering::Relaxed);
         if !object.is_null() {
-            self.hot.store(next_of(object), Ordering::Relaxed);
-            let count = self.hot_count.load(Ordering::Relaxed) - 1;
-            self.hot_count.store(count, Ordering::Relaxed);
+            self.head.store(next_of(object), Ordering::Relaxed);
+            let count = self.count().wrapping_sub(1);
+            self.count.store(count, Ordering::Relaxed);
         }
         object
     }
-    /// Makes `cold` the `hot` list, which is empty.
-    fn warm_up(&self) {
-        let cold = self.cold.swap(null_mut(), Ordering::Relaxed);
-        self.hot.store(cold, Ordering::Relaxed);
-        let count = self.cold_count.swap(0, Ordering::Relaxed);
-        self.hot_count.store(count, Ordering::Relaxed);
-    }
-    /// Makes `hot` the `cold` list; returns the old `cold` list.
-    fn cool_down(&self) -> *mut u8 {
-        let hot = self.hot.swap(null_mut(), Ordering::Relaxed);
-        let count = self.hot_count.swap(0, Ordering::Relaxed);
-        self.cold_count.store(count, Ordering::Relaxed);
-        self.cold.swap(hot, Ordering::Relaxed)
-    }
+    #[inline]
     fn count(&self) -> u32 {
-        self.hot_count.load(Ordering::Relaxed) + self.cold_count.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 }
 
@@ -163,6 +147,7 @@ impl KmemCache {
         let geometry = Geometry::new(room.next_multiple_of(align.max(8)));
         Self {
             size: geometry.size,
+            high: if debug.is_on() { 0 } else { 2 * geometry.batch },
             batch: geometry.batch,
             debug,
             cpu: core::ptr::null(),
@@ -214,35 +199,56 @@ impl KmemCache {
     pub fn alloc(&self, gfp: Gfp) -> Option<NonNull<u8>> {
         let object = {
             let _local = local_lock_irqsave();
-            self.alloc_local(gfp)
+            self.alloc_fast()
         };
-        self.post_alloc(object, gfp);
+        if object.is_null() {
+            return self.alloc_slow(gfp);
+        }
+        if gfp.contains(Gfp::ZERO) {
+            self.clear(object);
+        }
         NonNull::new(object)
     }
 
-    /// The allocation proper: null on failure. In a local section.
+    /// An object off this CPU's list, or null. In a local section.
     #[inline]
-    pub(super) fn alloc_local(&self, gfp: Gfp) -> *mut u8 {
-        let object = self.this_cpu().pop();
-        if object.is_null() {
-            return self.refill(gfp);
-        }
-        object
+    pub(super) fn alloc_fast(&self) -> *mut u8 {
+        self.this_cpu().pop()
     }
 
-    /// Zeroing and checks of an object that was just allocated.
-    #[inline]
-    pub(super) fn post_alloc(&self, object: *mut u8, gfp: Gfp) {
-        if object.is_null() {
-            return;
+    /// This CPU's list is empty, or there are checks to make.
+    #[inline(never)]
+    pub(super) fn alloc_slow(&self, gfp: Gfp) -> Option<NonNull<u8>> {
+        let object = if self.debug.is_on() {
+            self.alloc_checked(gfp)
+        } else {
+            let _local = local_lock_irqsave();
+            let list = self.this_cpu();
+            if list.count() == 0 {
+                self.refill(list, gfp);
+            }
+            list.pop()
+        };
+        if !object.is_null() && gfp.contains(Gfp::ZERO) {
+            self.clear(object);
         }
-        if self.debug.is_on() {
+        NonNull::new(object)
+    }
+
+    fn clear(&self, object: *mut u8) {
+        // SAFETY: the object was just allocated and is that large.
+        unsafe { object.write_bytes(0, self.object_size as usize) };
+    }
+
+    /// One object straight from the slabs, checked.
+    #[cold]
+    fn alloc_checked(&self, gfp: Gfp) -> *mut u8 {
+        let mut object = null_mut();
+        self.take_from_slabs(1, gfp, |taken| object = taken);
+        if !object.is_null() {
             slub_debug::alloc_object(self, object);
         }
-        if gfp.contains(Gfp::ZERO) {
-            // SAFETY: the object is ours and that large.
-            unsafe { object.write_bytes(0, self.object_size as usize) };
-        }
+        object
     }
 
     /// Frees an object (Linux: `kmem_cache_free`).
@@ -252,50 +258,58 @@ impl KmemCache {
     #[inline]
     pub unsafe fn free(&self, object: NonNull<u8>) {
         let object = object.as_ptr();
+        {
+            let _local = local_lock_irqsave();
+            let list = self.this_cpu();
+            if list.count() < self.high && list.head.load(Ordering::Relaxed) != object {
+                list.push(object);
+                return;
+            }
+        }
+        self.free_slow(object);
+    }
+
+    /// This CPU's list is full, there are checks to make, or something is wrong.
+    #[inline(never)]
+    fn free_slow(&self, object: *mut u8) {
         if self.debug.is_on() {
             slub_debug::free_object(self, object);
-        }
-        let _local = local_lock_irqsave();
-        let lists = self.this_cpu();
-        if lists.hot.load(Ordering::Relaxed) == object {
-            slub_debug::double_free(self, object);
-        }
-        if lists.push(object) >= self.batch {
-            self.flush(lists.cool_down());
-        }
-    }
-
-    /// This CPU's `hot` list is empty: takes the `cold` one or gets objects from the slabs.
-    #[inline(never)]
-    fn refill(&self, gfp: Gfp) -> *mut u8 {
-        let lists = self.this_cpu();
-        lists.warm_up();
-        let object = lists.pop();
-        if !object.is_null() {
-            return object;
-        }
-        self.take_from_slabs(lists, gfp);
-        lists.pop()
-    }
-
-    /// Moves up to half a list of objects from the slabs to the CPU, making a slab if need be.
-    fn take_from_slabs(&self, lists: &CpuCache, gfp: Gfp) {
-        let wanted = (self.batch / 2).max(1);
-        if self.take_partial(wanted, |object| {
-            lists.push(object);
-        }) != 0
-        {
+            set_next(object, null_mut());
+            self.flush(object, 1);
             return;
         }
-        if self.new_slab(gfp) {
-            self.take_partial(wanted, |object| {
-                lists.push(object);
-            });
+        let _local = local_lock_irqsave();
+        let list = self.this_cpu();
+        if list.head.load(Ordering::Relaxed) == object {
+            slub_debug::double_free(self, object);
+        }
+        list.push(object);
+        self.trim(list, self.batch);
+    }
+
+    /// Puts up to `objects` of a CPU's list back into their slabs.
+    fn trim(&self, list: &CpuCache, objects: u32) {
+        let objects = objects.min(list.count());
+        let rest = self.flush(list.head.load(Ordering::Relaxed), objects);
+        list.head.store(rest, Ordering::Relaxed);
+        list.count.store(list.count() - objects, Ordering::Relaxed);
+    }
+
+    /// Moves half a batch of objects from the slabs to the CPU.
+    fn refill(&self, list: &CpuCache, gfp: Gfp) {
+        let wanted = (self.batch / 2).max(1);
+        self.take_from_slabs(wanted, gfp, |object| list.push(object));
+    }
+
+    /// Takes up to `wanted` objects from the slabs, making a slab if there is none.
+    fn take_from_slabs(&self, wanted: u32, gfp: Gfp, mut give: impl FnMut(*mut u8)) {
+        if self.take_partial(wanted, &mut give) == 0 && self.new_slab(gfp) {
+            self.take_partial(wanted, &mut give);
         }
     }
 
     /// Takes up to `wanted` objects from slabs that have some; returns how many.
-    fn take_partial(&self, wanted: u32, mut give: impl FnMut(*mut u8)) -> u32 {
+    fn take_partial(&self, wanted: u32, give: &mut impl FnMut(*mut u8)) -> u32 {
         let mut node = self.node.lock();
         let mut taken = 0;
         while taken < wanted && node.partial != 0 {
@@ -367,14 +381,13 @@ impl KmemCache {
         unsafe { put_frames(Pfn(u64::from(slab.pfn))) };
     }
 
-    /// Puts a list of objects back into their slabs; slabs that are empty then and too many go
-    /// back to the page allocator (Linux: `__slab_free`).
-    #[inline(never)]
-    fn flush(&self, mut object: *mut u8) {
+    /// Puts the first `objects` of a list back into their slabs and returns the rest; slabs that
+    /// are empty then and too many go back to the page allocator (Linux: `__slab_free`).
+    fn flush(&self, mut object: *mut u8, objects: u32) -> *mut u8 {
         let mut empty = 0;
         {
             let mut node = self.node.lock();
-            while !object.is_null() {
+            for _ in 0..objects {
                 let next = next_of(object);
                 let slab = Slab::of(object);
                 let was_full = slab.inuse() == self.objects(slab.page.order());
@@ -390,6 +403,7 @@ impl KmemCache {
             }
         }
         self.free_slabs(empty);
+        object
     }
 
     /// Takes an empty slab off the cache and puts it on the list `empty`.
@@ -414,9 +428,7 @@ impl KmemCache {
     pub fn shrink(&self) {
         {
             let _local = local_lock_irqsave();
-            let lists = self.this_cpu();
-            self.flush(lists.cool_down());
-            self.flush(lists.cool_down());
+            self.trim(self.this_cpu(), u32::MAX);
         }
         let mut empty = 0;
         {
@@ -551,7 +563,7 @@ fn bootstrap_kmem_cache() {
     let made = cache.new_slab(Gfp::KERNEL | Gfp::NOFAIL);
     assert!(made, "no memory for the slab allocator");
     let mut place = null_mut();
-    cache.take_partial(1, |object| place = object);
+    cache.take_partial(1, &mut |object| place = object);
     if cache.debug.is_on() {
         slub_debug::alloc_object(&cache, place);
     }
@@ -584,16 +596,18 @@ pub(super) fn kmem_cache_init() {
     );
 }
 
-/// The cache an object belongs to; `None` for memory that no slab holds.
+/// The cache an object belongs to; `None` for memory of the direct map that no slab holds, and
+/// for any other address.
 #[inline]
 pub(super) fn cache_of(object: *mut u8) -> Option<&'static KmemCache> {
-    let (_, page) = page_of(object);
+    let phys = arch::direct_map_phys(VirtAddr::new(object as usize as u64))?;
+    let page = MemMap::global().page(phys.pfn().0 as u32);
     if !page.flags().contains(PageFlags::SLAB) {
         return None;
     }
     let cache = page.mapping.load(Ordering::Relaxed) as usize as *const KmemCache;
     // SAFETY: `mapping` of a slab page is its cache, and caches live for ever.
-    unsafe { cache.as_ref() }
+    Some(unsafe { &*cache })
 }
 
 /// How far into its slab an object begins, in bytes.

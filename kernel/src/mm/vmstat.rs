@@ -232,11 +232,12 @@ fn show_zone(out: &mut String, zone: &Zone, index: usize) -> Result {
     writeln!(out, "      nr_free_pages {}", load(&zone.nr_free))?;
     out.push_str("  pagesets\n");
     for cpu in possible_cpus() {
-        let batch = load(&zone.pcp_batch);
+        let batch = zone.pcp_batch.load(Ordering::Relaxed);
+        let high = zone.pcp_high.load(Ordering::Relaxed);
         let count = PAGESET.on(cpu).zone(index).count();
         writeln!(out, "    cpu: {cpu}")?;
         writeln!(out, "              count: {count}")?;
-        writeln!(out, "              high:  {}", 2 * batch)?;
+        writeln!(out, "              high:  {high}")?;
         writeln!(out, "              batch: {batch}")?;
     }
     writeln!(out, "  node_unreclaimable:  0")?;

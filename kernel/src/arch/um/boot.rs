@@ -2,7 +2,6 @@
 
 use crate::arch::params::Loader;
 pub use crate::arch::params::{BootParams, PixelFormat, ScreenInfo};
-use crate::mm::memblock::PhysRange;
 use crate::mm::{Pfn, PhysAddr, VirtAddr};
 use crate::prelude::*;
 
@@ -11,47 +10,33 @@ pub fn boot_params() -> &'static BootParams {
     static PARAMS: BootParams = BootParams::new(Loader::Pvh, 0);
     &PARAMS
 }
+/// Nothing to ask.
+pub fn setup_arch() {}
 /// An empty command line.
-pub fn setup_arch(_parse_early_param: fn(&str)) -> &'static str {
+pub fn boot_command_line() -> &'static str {
     ""
 }
 /// The template is the only copy.
-pub fn setup_per_cpu_areas(_nr_cpu_ids: usize) {}
+pub fn setup_per_cpu_areas() {}
+/// There is one CPU.
+pub fn smp_setup_processor_id() {}
+/// There is one CPU.
+pub fn smp_prepare_boot_cpu() {}
 /// No initramfs.
-pub fn initrd() -> Option<&'static [u8]> {
-    None
+pub fn initrd_bytes() -> &'static [u8] {
+    &[]
 }
 /// No initramfs.
-pub fn initrd_range() -> Option<PhysRange> {
-    None
-}
+pub fn set_initrd_len(_len: usize) {}
+/// No initramfs.
+pub fn free_initrd_mem() {}
 /// One past the highest page frame of the simulated RAM.
 pub fn max_pfn() -> Pfn {
     PhysAddr::new(super::RAM_SIZE as u64).pfn()
 }
-/// No image.
-pub fn image_sizes() -> [u64; 5] {
-    [0; 5]
-}
 /// No symbol table.
 pub fn kallsyms_blob() -> &'static [u8] {
     &[]
-}
-
-/// What a mapping allows; nothing is mapped here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct KProt(());
-impl KProt {
-    /// Data.
-    pub const KERNEL: KProt = KProt(());
-    /// Constants.
-    pub const KERNEL_RO: KProt = KProt(());
-    /// Code.
-    pub const KERNEL_ROX: KProt = KProt(());
-    /// The same with another memory type.
-    pub const fn with_cache(self, _cache: Cache) -> KProt {
-        self
-    }
 }
 
 /// How a mapping is cached.
@@ -67,23 +52,9 @@ pub enum Cache {
     Uncached,
 }
 
-/// No page tables of our own: ENOMEM.
-pub fn map_kernel_page(_addr: VirtAddr, _pfn: Pfn, _prot: KProt) -> Result {
-    Err(Errno::ENOMEM)
-}
-/// Nothing is mapped.
-pub fn unmap_kernel_page(_addr: VirtAddr) -> Option<Pfn> {
-    None
-}
-/// Nothing is cached.
-pub fn flush_tlb_kernel_range(_start: VirtAddr, _end: VirtAddr) {}
-/// Only the simulated RAM has frames.
-pub fn kernel_virt_to_pfn(_addr: VirtAddr) -> Option<Pfn> {
-    None
-}
-/// The host has mapped the array already.
-pub fn vmemmap_populate(_start: Pfn, _end: Pfn, _entry_size: usize) -> Result {
-    Ok(())
+/// The frame behind a kernel address.
+pub fn kernel_virt_to_pfn(addr: VirtAddr) -> Option<Pfn> {
+    super::slow_virt_to_phys(addr).map(PhysAddr::pfn)
 }
 /// No devices: ENXIO.
 pub fn ioremap(_phys: PhysAddr, _size: usize, _cache: Cache) -> Result<VirtAddr> {
@@ -121,6 +92,19 @@ pub fn debug_checkwx() -> bool {
     true
 }
 /// No init memory.
-pub fn free_initmem(_free: impl FnMut(Pfn)) {}
-/// No image.
-pub fn free_kernel_image_gaps(_free: impl FnMut(Pfn)) {}
+pub fn free_initmem() {}
+/// Where constants begin: unknown here.
+pub fn rodata_start() -> VirtAddr {
+    VirtAddr::new(0)
+}
+/// Where constants end: unknown here.
+pub fn rodata_end() -> VirtAddr {
+    VirtAddr::new(0)
+}
+/// Does not try: a host program cannot survive it.
+///
+/// # Safety
+/// None here.
+pub unsafe fn probe_kernel_write(_addr: VirtAddr, _byte: u8) -> bool {
+    false
+}

@@ -21,4 +21,4 @@ mod tty_jobctrl;
 pub mod vt;
 
 pub use tty_io::{Tty, TtyDriver, console_init, tty_drivers_text, tty_register_device};
-pub use tty_jobctrl::disassociate_ctty;
+pub use tty_jobctrl::{disassociate_ctty, sys_vhangup};

@@ -216,6 +216,14 @@ impl Tty {
         self.write_wait.wake_up_all();
     }
 
+    /// The foreground process group, -1 when there is none (/proc/PID/stat).
+    pub fn foreground_pgrp(&self) -> Pid {
+        match self.line.lock().pgrp {
+            0 => -1,
+            pgrp => pgrp,
+        }
+    }
+
     // --- reading ---
 
     /// Linux: n_tty.c, `n_tty_read`.

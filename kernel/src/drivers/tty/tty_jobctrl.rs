@@ -178,3 +178,15 @@ pub fn disassociate_ctty(on_exit: bool) {
     }
     clear_session_tty(session);
 }
+
+/// vhangup(2): hangs the caller's terminal up. Errors: EPERM.
+pub fn sys_vhangup() -> Result {
+    if !current().cred().has_cap(uapi::capability::CAP_SYS_TTY_CONFIG) {
+        return Err(Errno::EPERM);
+    }
+    let tty = current().signal.tty.lock().clone();
+    if let Some(tty) = tty {
+        tty.hangup();
+    }
+    Ok(())
+}

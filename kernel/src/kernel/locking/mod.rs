@@ -8,7 +8,7 @@ pub mod spinlock;
 
 pub use local_lock::{LocalIrqGuard, local_lock_irqsave};
 pub use mutex::{Mutex, MutexGuard};
-pub use rwsem::{RwSemReadGuard, RwSemWriteGuard, RwSemaphore};
+pub use rwsem::{RwSemaphoreReadGuard, RwSemaphoreWriteGuard, RwSemaphore};
 pub use semaphore::Semaphore;
 pub use spinlock::{
     IrqSpinLock, IrqsOff, LockContext, PreemptOff, RwSpinLock, SpinLock, SpinLockGuard,

@@ -40,14 +40,14 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwSemaphore<T> {}
 
 /// Shared access.
 #[must_use = "the lock is released when the guard is dropped"]
-pub struct RwSemReadGuard<'a, T: ?Sized> {
+pub struct RwSemaphoreReadGuard<'a, T: ?Sized> {
     sem: &'a RwSemaphore<T>,
     _not_send: PhantomData<*mut ()>,
 }
 
 /// Exclusive access.
 #[must_use = "the lock is released when the guard is dropped"]
-pub struct RwSemWriteGuard<'a, T: ?Sized> {
+pub struct RwSemaphoreWriteGuard<'a, T: ?Sized> {
     sem: &'a RwSemaphore<T>,
     _not_send: PhantomData<*mut ()>,
 }
@@ -71,7 +71,7 @@ impl<T: ?Sized> RwSemaphore<T> {
     /// Shared access (Linux: `down_read`).
     #[inline]
     #[track_caller]
-    pub fn read(&self) -> RwSemReadGuard<'_, T> {
+    pub fn read(&self) -> RwSemaphoreReadGuard<'_, T> {
         might_sleep();
         if !self.try_acquire_read() {
             self.lock_slow(TAG_READER, Sleep::Uninterruptible);
@@ -80,7 +80,7 @@ impl<T: ?Sized> RwSemaphore<T> {
     }
     /// Shared access. Errors: EINTR when a fatal signal came first.
     #[track_caller]
-    pub fn read_killable(&self) -> Result<RwSemReadGuard<'_, T>> {
+    pub fn read_killable(&self) -> Result<RwSemaphoreReadGuard<'_, T>> {
         might_sleep();
         if self.try_acquire_read() || self.lock_slow(TAG_READER, Sleep::Killable) {
             return Ok(self.read_guard());
@@ -89,13 +89,13 @@ impl<T: ?Sized> RwSemaphore<T> {
     }
     /// Shared access if it can be had now.
     #[inline]
-    pub fn try_read(&self) -> Option<RwSemReadGuard<'_, T>> {
+    pub fn try_read(&self) -> Option<RwSemaphoreReadGuard<'_, T>> {
         self.try_acquire_read().then(|| self.read_guard())
     }
     /// Exclusive access (Linux: `down_write`).
     #[inline]
     #[track_caller]
-    pub fn write(&self) -> RwSemWriteGuard<'_, T> {
+    pub fn write(&self) -> RwSemaphoreWriteGuard<'_, T> {
         might_sleep();
         if !self.try_acquire_write() {
             self.lock_slow(TAG_WRITER, Sleep::Uninterruptible);
@@ -104,7 +104,7 @@ impl<T: ?Sized> RwSemaphore<T> {
     }
     /// Exclusive access. Errors: EINTR when a fatal signal came first.
     #[track_caller]
-    pub fn write_killable(&self) -> Result<RwSemWriteGuard<'_, T>> {
+    pub fn write_killable(&self) -> Result<RwSemaphoreWriteGuard<'_, T>> {
         might_sleep();
         if self.try_acquire_write() || self.lock_slow(TAG_WRITER, Sleep::Killable) {
             return Ok(self.write_guard());
@@ -113,7 +113,7 @@ impl<T: ?Sized> RwSemaphore<T> {
     }
     /// Exclusive access if it can be had now.
     #[inline]
-    pub fn try_write(&self) -> Option<RwSemWriteGuard<'_, T>> {
+    pub fn try_write(&self) -> Option<RwSemaphoreWriteGuard<'_, T>> {
         self.try_acquire_write().then(|| self.write_guard())
     }
     /// The value, through exclusive access to the lock.
@@ -125,14 +125,14 @@ impl<T: ?Sized> RwSemaphore<T> {
         self.count.load(Ordering::Relaxed) & !WAITERS != 0
     }
 
-    fn read_guard(&self) -> RwSemReadGuard<'_, T> {
-        RwSemReadGuard {
+    fn read_guard(&self) -> RwSemaphoreReadGuard<'_, T> {
+        RwSemaphoreReadGuard {
             sem: self,
             _not_send: PhantomData,
         }
     }
-    fn write_guard(&self) -> RwSemWriteGuard<'_, T> {
-        RwSemWriteGuard {
+    fn write_guard(&self) -> RwSemaphoreWriteGuard<'_, T> {
+        RwSemaphoreWriteGuard {
             sem: self,
             _not_send: PhantomData,
         }
@@ -230,9 +230,9 @@ impl<T: ?Sized> RwSemaphore<T> {
     }
 }
 
-impl<'a, T: ?Sized> RwSemWriteGuard<'a, T> {
+impl<'a, T: ?Sized> RwSemaphoreWriteGuard<'a, T> {
     /// Goes on as a reader without letting a writer in between (Linux: `downgrade_write`).
-    pub fn downgrade(self) -> RwSemReadGuard<'a, T> {
+    pub fn downgrade(self) -> RwSemaphoreReadGuard<'a, T> {
         let sem = self.sem;
         core::mem::forget(self);
         let before = sem.count.fetch_add(READER - WRITER, Ordering::Release);
@@ -249,7 +249,7 @@ impl<T: Default> Default for RwSemaphore<T> {
     }
 }
 
-impl<T: ?Sized> Deref for RwSemReadGuard<'_, T> {
+impl<T: ?Sized> Deref for RwSemaphoreReadGuard<'_, T> {
     type Target = T;
     #[inline]
     fn deref(&self) -> &T {
@@ -257,13 +257,13 @@ impl<T: ?Sized> Deref for RwSemReadGuard<'_, T> {
         unsafe { &*self.sem.value.get() }
     }
 }
-impl<T: ?Sized> Drop for RwSemReadGuard<'_, T> {
+impl<T: ?Sized> Drop for RwSemaphoreReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.sem.release(READER);
     }
 }
-impl<T: ?Sized> Deref for RwSemWriteGuard<'_, T> {
+impl<T: ?Sized> Deref for RwSemaphoreWriteGuard<'_, T> {
     type Target = T;
     #[inline]
     fn deref(&self) -> &T {
@@ -271,14 +271,14 @@ impl<T: ?Sized> Deref for RwSemWriteGuard<'_, T> {
         unsafe { &*self.sem.value.get() }
     }
 }
-impl<T: ?Sized> DerefMut for RwSemWriteGuard<'_, T> {
+impl<T: ?Sized> DerefMut for RwSemaphoreWriteGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as above, and the guard is borrowed mutably.
         unsafe { &mut *self.sem.value.get() }
     }
 }
-impl<T: ?Sized> Drop for RwSemWriteGuard<'_, T> {
+impl<T: ?Sized> Drop for RwSemaphoreWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.sem.release(WRITER);

@@ -11,6 +11,7 @@ use core::mem;
 use core::panic::Location;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
+use super::cputime;
 use super::entity::Class;
 use super::fair::Enqueue;
 use super::rq::{self, Rq, RqGuard, cpu_rq, this_rq};
@@ -18,9 +19,10 @@ use super::stack;
 use super::task::{self, CurrentTask, Task, state::*, tif};
 use crate::arch;
 use crate::kernel::preempt::PREEMPT_OFFSET;
-use crate::kernel::time::{self, timer};
+use crate::kernel::time::{self, timer::Timer};
 use crate::mm::mmap::MmStruct;
 use crate::mm::percpu::NR_CPUS;
+use crate::mm::pgtable::PageTable;
 use crate::prelude::*;
 
 /// `schedule_timeout` without an end.
@@ -29,7 +31,7 @@ pub const MAX_SCHEDULE_TIMEOUT: u64 = u64::MAX;
 /// Nanoseconds since boot, for accounting (Linux: `sched_clock`). Any context.
 #[inline]
 pub(super) fn sched_clock() -> u64 {
-    time::ktime_get()
+    time::sched_clock()
 }
 
 /// The running task (Linux: `current`). Panics before `init_task` is set up (kernel bug).
@@ -229,20 +231,27 @@ fn context_switch(mut rq: RqGuard<'_>, prev: &Task, next: Arc<Task>) {
     finish_task_switch();
 }
 
-/// Loads the page table of `next` unless it is loaded already; a kernel thread keeps whatever
-/// there is.
+/// Loads the page tables of `next` unless they are loaded already; a kernel thread keeps
+/// whatever there is.
 #[inline]
 fn switch_mm_irqs_off(rq: &mut Rq, next: &Task) {
     if next.is_kthread() {
         return;
     }
     let mm = next.mm.lock();
-    let Some(mm) = mm.as_ref() else { return };
-    if rq.active_mm.as_ref().is_some_and(|active| Arc::ptr_eq(active, mm)) {
-        return;
+    if let Some(mm) = mm.as_ref() {
+        load_pgd(rq, mm.page_table());
     }
-    arch::switch_mm(Some(mm));
-    rq.prev_mm = rq.active_mm.replace(mm.clone());
+}
+
+/// Loads page tables on this CPU and keeps them alive while they are; the ones before go into
+/// `prev_pgd`. Interrupts off.
+#[inline]
+fn load_pgd(rq: &mut Rq, pgd: &Arc<PageTable>) {
+    pgd.activate();
+    if !rq.active_pgd.as_ref().is_some_and(|active| Arc::ptr_eq(active, pgd)) {
+        rq.prev_pgd = rq.active_pgd.replace(pgd.clone());
+    }
 }
 
 /// The second half of a switch, in the context of the task that was switched to: unlocks the run
@@ -253,7 +262,7 @@ fn finish_task_switch() {
     // SAFETY: the task that ran before locked this CPU's queue and forgot its guard.
     let mut rq = unsafe { this_rq().adopt() };
     let prev = rq.prev.take();
-    let prev_mm = rq.prev_mm.take();
+    let prev_pgd = rq.prev_pgd.take();
     let mut dead_stack = None;
     if let Some(prev) = &prev {
         // The state is read before `on_cpu` is cleared: then another CPU may run the task.
@@ -271,7 +280,7 @@ fn finish_task_switch() {
         stack.free();
     }
     // Outside the lock: either may be the last reference.
-    drop(prev_mm);
+    drop(prev_pgd);
     drop(prev);
 }
 
@@ -290,27 +299,24 @@ pub fn schedule_tail() {
     }
 }
 
-/// Makes `mm` the address space of the running task and loads its page table; returns the old
-/// one, which the caller drops where it may sleep. `None`: only the kernel half is mapped
-/// (Linux: `activate_mm`, `exit_mm`). Context: process.
+/// Makes `mm` the address space of the running task and loads its page tables; returns the old
+/// one, which the caller drops where it may sleep (Linux: `activate_mm`). With `None` the task
+/// goes on as a kernel thread does, on page tables that nobody changes under it.
+/// Context: process.
 pub fn activate_mm(mm: Option<Arc<MmStruct>>) -> Option<Arc<MmStruct>> {
     let task = current();
-    // Interrupts off: no switch may happen between the task's mm and the CPU's.
+    // Interrupts off: no switch may come between the task's mm and the CPU's tables.
     let flags = arch::local_irq_save();
-    let old = mem::replace(&mut *task.mm.lock(), mm.clone());
-    let old_active = load_mm(mm);
-    arch::local_irq_restore(flags);
-    drop(old_active);
-    old
-}
-
-fn load_mm(mm: Option<Arc<MmStruct>>) -> Option<Arc<MmStruct>> {
-    let mut rq = this_rq().lock();
-    match &mm {
-        Some(mm) => arch::switch_mm(Some(mm)),
-        None => arch::leave_mm(),
+    let mut before = None;
+    if let Some(mm) = &mm {
+        let mut rq = this_rq().lock();
+        load_pgd(&mut rq, mm.page_table());
+        before = rq.prev_pgd.take();
     }
-    mem::replace(&mut rq.active_mm, mm)
+    let old = mem::replace(&mut *task.mm.lock(), mm);
+    arch::local_irq_restore(flags);
+    drop(before);
+    old
 }
 
 /// execve(2): the running task continues in `mm`; returns the old address space (Linux:
@@ -548,6 +554,19 @@ pub fn set_cpus_allowed(task: &Task, mask: u64) -> Result {
     Ok(())
 }
 
+/// CPU time of a task up to now, ns (Linux: `task_sched_runtime`).
+pub fn task_sched_runtime(task: &Task) -> u64 {
+    let flags = arch::local_irq_save();
+    let mut rq = cpu_rq(task.se.cpu()).lock();
+    if rq.curr.as_ref().is_some_and(|c| core::ptr::eq(&**c, task)) {
+        rq.update_clock();
+        rq.update_curr();
+    }
+    drop(rq);
+    arch::local_irq_restore(flags);
+    task.se.sum_exec_runtime()
+}
+
 // --- yielding and timeouts --------------------------------------------------------------------
 
 /// Lets others run (sched_yield(2)).
@@ -571,6 +590,27 @@ pub fn yield_now() {
     schedule();
 }
 
+/// Lets others run if that was asked for, in a loop that takes long (Linux: `cond_resched`).
+/// Process context.
+#[inline]
+pub fn cond_resched() -> bool {
+    let asked = need_resched();
+    if asked {
+        preempt_check_resched();
+    }
+    asked
+}
+
+/// Makes a task that runs on another CPU enter the kernel, so that it sees a new signal (Linux:
+/// `kick_process`). On this CPU it is in the kernel already. Any context.
+pub fn kick_process(task: &Task) {
+    let _here = crate::kernel::preempt::preempt_disable();
+    let cpu = task.se.cpu();
+    if cpu != arch::smp_processor_id() && task.se.is_running() {
+        arch::smp_send_reschedule(cpu);
+    }
+}
+
 /// Sleeps for `timeout` jiffies at most in the state that was set before; returns what is left.
 pub fn schedule_timeout(timeout: u64) -> u64 {
     if timeout == MAX_SCHEDULE_TIMEOUT {
@@ -578,20 +618,31 @@ pub fn schedule_timeout(timeout: u64) -> u64 {
         return timeout;
     }
     let expires = time::jiffies().saturating_add(timeout);
-    let alarm = timer::wake_task_at(current().to_arc(), expires);
+    let sleeper = current().to_arc();
+    let alarm = Timer::new(move || {
+        wake_up_process(&sleeper);
+    });
+    alarm.mod_timer(expires);
     schedule();
-    drop(alarm); // no longer needed if something else woke the task
+    alarm.del_timer(); // no longer needed if something else woke the task
     expires.saturating_sub(time::jiffies())
 }
 
-/// Jiffies that last at least `timeout_ns`: rounded up, and one more because the present tick is
-/// partly over. 0 stays 0.
-pub fn timeout_jiffies(timeout_ns: u64) -> u64 {
-    match timeout_ns {
-        0 => 0,
-        u64::MAX => MAX_SCHEDULE_TIMEOUT,
-        ns => ns.div_ceil(1_000_000_000 / time::HZ) + 1,
+/// Sleeps in the state that was set before until `deadline`, ns of CLOCK_MONOTONIC (`None`: no
+/// end); false when the time is over.
+pub(super) fn schedule_until(deadline: Option<u64>) -> bool {
+    match deadline {
+        Some(deadline) => !time::schedule_hrtimeout(deadline),
+        None => {
+            schedule();
+            true
+        }
     }
+}
+
+/// The deadline that is `timeout_ns` from now; `None` when that is never.
+pub(super) fn deadline_in(timeout_ns: u64) -> Option<u64> {
+    time::ktime_get().checked_add(timeout_ns)
 }
 
 fn schedule_timeout_in(state: u32, timeout: u64) -> u64 {
@@ -621,12 +672,11 @@ pub fn schedule_timeout_idle(timeout: u64) -> u64 {
 
 /// The periodic tick: accounting, preemption by deadline. Hard interrupt context.
 pub fn scheduler_tick() {
-    {
-        let mut rq = this_rq().lock();
-        rq.update_clock();
-        rq.task_tick();
-    }
-    super::loadavg::calc_global_load_tick();
+    let mut rq = this_rq().lock();
+    rq.update_clock();
+    rq.task_tick();
+    drop(rq);
+    cputime::account_process_tick();
 }
 
 /// Set by the first line of `sched_init`'s end: from then on sleeping is possible.

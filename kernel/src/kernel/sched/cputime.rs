@@ -4,17 +4,14 @@
 //! it ran. What is reported is the measured time, divided in the proportion of the ticks.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::core::current;
 use super::task::{Task, pf};
 use crate::kernel::preempt;
-use crate::kernel::time::HZ;
+use crate::kernel::time::TICK_NSEC;
 use crate::mm::percpu::PerCpu;
 use crate::prelude::*;
-
-/// One tick, ns.
-pub const TICK_NSEC: u64 = 1_000_000_000 / HZ;
 
 /// Columns of /proc/stat (Linux: `enum cpu_usage_stat`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,42 +38,39 @@ pub const NR_STATS: usize = 10;
 static KERNEL_CPUSTAT: PerCpu<[AtomicU64; NR_STATS]> =
     PerCpu::new([const { AtomicU64::new(0) }; NR_STATS]);
 
-/// Where the tick found the CPU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TickIn {
-    /// User code.
-    User,
-    /// Kernel code, interrupt handlers or idle.
-    Kernel,
+/// Whether the interrupt that is being handled came from user code; entry code says so.
+#[per_cpu]
+static IRQ_FROM_USER: PerCpu<AtomicBool> = PerCpu::new(AtomicBool::new(false));
+
+/// Entry code calls it with interrupts off before the handler of the outermost interrupt runs.
+#[inline]
+pub fn note_irq_entry(from_user: bool) {
+    IRQ_FROM_USER.raw_this().store(from_user, Ordering::Relaxed);
 }
 
 fn add(column: CpuUsage, ns: u64) {
     KERNEL_CPUSTAT.raw_this()[column as usize].fetch_add(ns, Ordering::Relaxed);
 }
 
-/// Charges one tick to the running task and to a column of /proc/stat. The timer interrupt calls
-/// it before `scheduler_tick` (Linux: `account_process_tick`). Hard interrupt context.
-pub fn account_process_tick(tick_in: TickIn) {
+/// Charges one tick to the running task and to a column of /proc/stat (Linux:
+/// `account_process_tick`). Hard interrupt context.
+pub(super) fn account_process_tick() {
     let task = current();
-    if tick_in == TickIn::User {
+    if IRQ_FROM_USER.raw_this().load(Ordering::Relaxed) {
         task.utime.fetch_add(TICK_NSEC, Ordering::Relaxed);
-        let nice = task.se.nice() > 0;
-        add(if nice { CpuUsage::Nice } else { CpuUsage::User }, TICK_NSEC);
+        let column = if task.se.nice() > 0 { CpuUsage::Nice } else { CpuUsage::User };
+        add(column, TICK_NSEC);
         return;
     }
     // The timer's own interrupt is one level; anything beyond was interrupted by it.
     let nested_irq = crate::arch::preempt_count() & preempt::HARDIRQ_MASK > preempt::HARDIRQ_OFFSET;
-    if task.has_flag(pf::PF_IDLE) && !nested_irq && !preempt::in_serving_softirq() {
-        return; // the idle loop measures its own time
-    }
-    task.stime.fetch_add(TICK_NSEC, Ordering::Relaxed);
-    let column = if nested_irq {
-        CpuUsage::Irq
-    } else if preempt::in_serving_softirq() {
-        CpuUsage::Softirq
-    } else {
-        CpuUsage::System
+    let column = match (nested_irq, preempt::in_serving_softirq()) {
+        (true, _) => CpuUsage::Irq,
+        (false, true) => CpuUsage::Softirq,
+        (false, false) if task.has_flag(pf::PF_IDLE) => return, // the idle loop measures itself
+        (false, false) => CpuUsage::System,
     };
+    task.stime.fetch_add(TICK_NSEC, Ordering::Relaxed);
     add(column, TICK_NSEC);
 }
 

@@ -16,7 +16,7 @@ use intrusive_collections::{KeyAdapter, RBTree, RBTreeAtomicLink, intrusive_adap
 
 use super::entity::SchedState;
 use crate::kernel::sched::task::Task;
-use crate::kernel::time::HZ;
+use crate::kernel::time::TICK_NSEC;
 use crate::prelude::*;
 
 /// Weight of nice 0: the unit of all weights.
@@ -25,8 +25,6 @@ pub const NICE_0_LOAD: u64 = 1024;
 pub const WEIGHT_IDLEPRIO: u64 = 3;
 /// What an entity asks for at a time, ns (Linux: `sysctl_sched_base_slice`).
 pub const BASE_SLICE_NS: u64 = 3_000_000;
-/// One tick, ns.
-const TICK_NSEC: u64 = 1_000_000_000 / HZ;
 
 /// Weights of nice -20..=19: one step is about 10 % of the CPU, a factor of 1.25
 /// (Linux: `sched_prio_to_weight`).
@@ -390,8 +388,9 @@ impl CfsRq {
         self.rebase(v);
     }
 
-    /// All queued tasks in no particular order, for /proc and for moving them away.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.eligible.iter().chain(self.waiting.iter())
+    /// Number, load and weighted keys of the queued entities.
+    #[cfg(test)]
+    pub(super) fn sums_for_test(&self) -> (u32, u64, i64) {
+        (self.nr_queued, self.tree_load, self.tree_key)
     }
 }

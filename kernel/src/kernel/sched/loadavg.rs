@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::core::{nr_running, nr_uninterruptible};
 use crate::fs::proc::proc_create_single;
 use crate::kernel::pid;
-use crate::kernel::time::{HZ, jiffies};
+use crate::kernel::time::HZ;
 use crate::prelude::*;
 
 /// Bits after the point.
@@ -35,10 +35,10 @@ fn calc_load(load: u64, exp: u64, active: u64) -> u64 {
     next / FIXED_1
 }
 
-/// Takes a sample if one is due. Called by every CPU's tick; one of them does the work.
-pub(super) fn calc_global_load_tick() {
+/// Takes a sample if one is due at `now`, in jiffies. Whoever advances the time calls it; should
+/// two do so at once, one of them does the work (Linux: `calc_global_load`).
+pub fn calc_global_load(now: u64) {
     let due = CALC_LOAD_UPDATE.load(Ordering::Relaxed);
-    let now = jiffies();
     if now < due {
         return;
     }
@@ -59,13 +59,13 @@ pub(super) fn calc_global_load_tick() {
 
 /// The averages over 1, 5 and 15 minutes in fixed point with `FSHIFT` bits (sysinfo(2) shifts
 /// them further).
-pub fn avenrun() -> [u64; 3] {
+pub fn loadavg_fixed() -> [u64; 3] {
     core::array::from_fn(|i| AVENRUN[i].load(Ordering::Relaxed))
 }
 
 /// Text of /proc/loadavg.
 fn loadavg_proc_show(text: &mut String) -> Result {
-    for average in avenrun() {
+    for average in loadavg_fixed() {
         let rounded = average + FIXED_1 / 200;
         let hundredths = ((rounded & (FIXED_1 - 1)) * 100) >> FSHIFT;
         let _ = write!(text, "{}.{hundredths:02} ", rounded >> FSHIFT);

@@ -22,15 +22,19 @@ mod stop_task;
 mod swait;
 pub mod syscalls;
 pub mod task;
+#[cfg(test)]
+pub mod tests;
 pub mod wait;
 
 pub use self::core::{
-    MAX_SCHEDULE_TIMEOUT, activate_mm, current, exec_mmap, might_sleep, need_resched,
-    preempt_check_resched, preempt_schedule_irq, schedule, schedule_preempt_disabled,
+    sched_init,
+    MAX_SCHEDULE_TIMEOUT, activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep,
+    need_resched, preempt_check_resched, preempt_schedule_irq, schedule, schedule_preempt_disabled,
     schedule_tail, schedule_timeout, schedule_timeout_idle, schedule_timeout_interruptible,
     schedule_timeout_killable, schedule_timeout_uninterruptible, scheduler_tick,
-    set_current_state, try_current, try_to_wake_up, wake_up_new_task, wake_up_process,
+    set_current_state, task_sched_runtime, try_current, try_to_wake_up, wake_up_new_task, wake_up_process,
     wake_up_state, yield_now,
 };
+pub use self::loadavg::{calc_global_load, loadavg_fixed};
 pub use self::rq::{cpu_active_mask, sched_cpu_activate};
 pub use self::swait::{Sleep, SwaitQueue, WokenBy, sleep_on as swait_sleep_on};

@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::core::{
-    __set_current_state, current, schedule_timeout, set_current_state, timeout_jiffies,
+    __set_current_state, current, deadline_in, schedule_until, set_current_state,
 };
 use super::task::{Task, state::*};
 use super::wait::{WaitEntry, WaitQueueHead, WakeAction};
@@ -197,11 +197,8 @@ impl PollTable {
         let mut woken = PollWoken::Look;
         set_current_state(TASK_INTERRUPTIBLE);
         if !waiter.triggered.load(Ordering::Acquire) {
-            let timeout = timeout_ns.map_or(
-                super::core::MAX_SCHEDULE_TIMEOUT,
-                timeout_jiffies,
-            );
-            if timeout == 0 || schedule_timeout(timeout) == 0 {
+            let deadline = timeout_ns.and_then(deadline_in);
+            if !schedule_until(deadline) {
                 woken = PollWoken::TimedOut;
             }
         }

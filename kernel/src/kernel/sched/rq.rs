@@ -11,7 +11,7 @@ use super::rt::RtRq;
 use super::stop_task::StopRq;
 use super::task::{Task, tif};
 use crate::arch;
-use crate::mm::mmap::MmStruct;
+use crate::mm::pgtable::PageTable;
 use crate::mm::percpu::PerCpu;
 use crate::prelude::*;
 
@@ -36,10 +36,11 @@ pub(super) struct Rq {
     pub(super) idle: Option<Arc<Task>>,
     /// Between the two halves of a switch: who was switched away from.
     pub(super) prev: Option<Arc<Task>>,
-    /// The address space whose page table is loaded; kernel threads run on it ("lazily").
-    pub(super) active_mm: Option<Arc<MmStruct>>,
-    /// Between the two halves of a switch: the address space that was switched away from.
-    pub(super) prev_mm: Option<Arc<MmStruct>>,
+    /// The page tables that may be loaded, kept alive: kernel threads run on those of whoever
+    /// ran before them ("lazily"), even when that process is gone (Linux: `active_mm`).
+    pub(super) active_pgd: Option<Arc<PageTable>>,
+    /// Between the two halves of a switch: the page tables that were switched away from.
+    pub(super) prev_pgd: Option<Arc<PageTable>>,
     pub(super) cfs: CfsRq,
     pub(super) rt: RtRq,
     pub(super) stop: StopRq,
@@ -50,7 +51,7 @@ pub(super) struct Rq {
 unsafe impl Send for Rq {}
 
 impl Rq {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             cpu: 0,
             nr_running: 0,
@@ -61,8 +62,8 @@ impl Rq {
             curr: None,
             idle: None,
             prev: None,
-            active_mm: None,
-            prev_mm: None,
+            active_pgd: None,
+            prev_pgd: None,
             cfs: CfsRq::new(),
             rt: RtRq::new(),
             stop: StopRq::new(),
@@ -433,4 +434,13 @@ pub(super) fn with_rq<R>(cpu: usize, look: impl FnOnce(&Rq) -> R) -> R {
     let result = look(&cpu_rq(cpu).lock());
     arch::local_irq_restore(flags);
     result
+}
+
+/// An empty queue for a new machine of the test port.
+#[cfg(test)]
+pub(super) fn reset_for_test() {
+    let flags = arch::local_irq_save();
+    let old = core::mem::replace(&mut *this_rq().lock(), Rq::new());
+    drop(old);
+    arch::local_irq_restore(flags);
 }

@@ -11,12 +11,12 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use intrusive_collections::{LinkedList, LinkedListAtomicLink, UnsafeRef, intrusive_adapter};
 
 use super::core::{
-    MAX_SCHEDULE_TIMEOUT, __set_current_state, current, might_sleep, schedule_timeout,
-    set_current_state, signal_pending_state, try_to_wake_up,
+    __set_current_state, current, deadline_in, might_sleep, schedule_until, set_current_state,
+    signal_pending_state, try_to_wake_up,
 };
 pub use super::poll::{PollTable, PollWake};
 use super::poll::{PollEntry, detach_poll_entries};
-use super::swait::{Sleep, WokenBy};
+use super::swait::Sleep;
 use super::task::{Task, state::*};
 use crate::prelude::*;
 
@@ -80,6 +80,14 @@ enum Wake {
     Exclusive(u32),
     /// All.
     All,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Condition,
+    Timeout,
+    Signal,
 }
 
 /// Wait alone, or with everybody.
@@ -232,14 +240,14 @@ impl WaitQueueHead {
     }
 
     /// The slow half of all `wait_event*`: sleeps until the condition holds (Linux:
-    /// `___wait_event`). `timeout` in jiffies.
+    /// `___wait_event`). `deadline` in ns of CLOCK_MONOTONIC.
     fn wait(
         &self,
         how: Sleep,
         mode: Mode,
-        mut timeout: u64,
+        deadline: Option<u64>,
         condition: &mut dyn FnMut() -> bool,
-    ) -> WokenBy {
+    ) -> Ended {
         might_sleep();
         let task = current();
         let action = WakeAction::Task(task.as_task());
@@ -248,6 +256,7 @@ impl WaitQueueHead {
             head: self,
             entry: &entry,
         };
+        let mut in_time = true;
         let why = loop {
             // SAFETY: `queued` takes the entry off before this frame ends, on unwinding too.
             unsafe { self.add_entry(queued.entry) };
@@ -261,15 +270,15 @@ impl WaitQueueHead {
                 set_current_state(how.state());
             }
             if condition() {
-                break WokenBy::Event(timeout);
+                break Ended::Condition;
             }
             if signal {
-                break WokenBy::Signal;
+                break Ended::Signal;
             }
-            if timeout == 0 {
-                break WokenBy::Timeout;
+            if !in_time {
+                break Ended::Timeout;
             }
-            timeout = schedule_timeout(timeout);
+            in_time = schedule_until(deadline);
         };
         __set_current_state(TASK_RUNNING);
         why
@@ -279,14 +288,14 @@ impl WaitQueueHead {
     pub fn wait_event(&self, mut condition: impl FnMut() -> bool) {
         if !condition() {
             let how = Sleep::Uninterruptible;
-            self.wait(how, Mode::Shared, MAX_SCHEDULE_TIMEOUT, &mut condition);
+            self.wait(how, Mode::Shared, None, &mut condition);
         }
     }
     /// Sleeps uninterruptibly until `condition` holds; one waiter is woken at a time.
     pub fn wait_event_exclusive(&self, mut condition: impl FnMut() -> bool) {
         if !condition() {
             let how = Sleep::Uninterruptible;
-            self.wait(how, Mode::Exclusive, MAX_SCHEDULE_TIMEOUT, &mut condition);
+            self.wait(how, Mode::Exclusive, None, &mut condition);
         }
     }
     /// Sleeps until `condition` holds. Errors: ERESTARTSYS when a signal came first.
@@ -341,9 +350,9 @@ impl WaitQueueHead {
         if condition() {
             return Ok(());
         }
-        match self.wait(how, mode, MAX_SCHEDULE_TIMEOUT, &mut condition) {
-            WokenBy::Signal => Err(Errno::ERESTARTSYS),
-            WokenBy::Event(_) | WokenBy::Timeout => Ok(()),
+        match self.wait(how, mode, None, &mut condition) {
+            Ended::Signal => Err(Errno::ERESTARTSYS),
+            Ended::Condition | Ended::Timeout => Ok(()),
         }
     }
 
@@ -356,11 +365,10 @@ impl WaitQueueHead {
         if condition() {
             return Ok(true);
         }
-        let timeout = timeout_jiffies(timeout_ns);
-        match self.wait(how, Mode::Shared, timeout, &mut condition) {
-            WokenBy::Event(_) => Ok(true),
-            WokenBy::Timeout => Ok(false),
-            WokenBy::Signal => Err(Errno::ERESTARTSYS),
+        match self.wait(how, Mode::Shared, deadline_in(timeout_ns), &mut condition) {
+            Ended::Condition => Ok(true),
+            Ended::Timeout => Ok(false),
+            Ended::Signal => Err(Errno::ERESTARTSYS),
         }
     }
 

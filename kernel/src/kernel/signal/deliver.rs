@@ -248,6 +248,16 @@ pub fn flush_signal_handlers() {
     }
 }
 
+/// A kernel thread that wants no signals: all are ignored (Linux: `ignore_signals`).
+pub fn ignore_signals(task: &Task) {
+    let sighand = task.sighand.lock().clone();
+    for action in sighand.actions.lock().iter_mut() {
+        action.handler = SIG_IGN;
+    }
+    task.pending.lock().flush(u64::MAX);
+    task.clear_tif(crate::kernel::sched::task::tif::SIGPENDING);
+}
+
 /// exec(2) and SS_AUTODISARM: no alternate stack.
 pub fn sigaltstack_reset() {
     current().sigctx.lock().altstack = StackT { ss_flags: SS_DISABLE as i32, ..StackT::default() };

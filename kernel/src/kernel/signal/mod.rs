@@ -19,7 +19,7 @@ mod sigaction;
 #[cfg(test)]
 mod tests;
 
-pub use deliver::{do_signal, flush_signal_handlers, sigaltstack_reset};
+pub use deliver::{do_signal, flush_signal_handlers, ignore_signals, sigaltstack_reset};
 pub use kill::*;
 pub use send::*;
 pub use sigaction::*;
@@ -189,6 +189,8 @@ pub struct SignalStruct {
     pub flags: AtomicU32,
     /// Exit or stop code of the group.
     pub group_exit_code: AtomicI32,
+    /// The thread whose execve(2) waits for the others to end; 0 for none.
+    pub group_exec_tid: AtomicI32,
     /// Threads that must still stop.
     pub group_stop_count: AtomicI32,
     /// Sleepers in wait4(2).
@@ -235,6 +237,7 @@ impl SignalStruct {
             nr_threads: AtomicI32::new(1),
             flags: AtomicU32::new(0),
             group_exit_code: AtomicI32::new(0),
+            group_exec_tid: AtomicI32::new(0),
             group_stop_count: AtomicI32::new(0),
             wait_chldexit: WaitQueueHead::new(),
             rlimits: SpinLock::new(limits),

@@ -204,3 +204,13 @@ pub fn sleep_until_interruptible(deadline: Option<u64>) -> Result {
         }
     }
 }
+
+/// Lines of /proc/timer_list for one CPU.
+pub fn describe(cpu: usize, text: &mut String) {
+    let now = ktime_get();
+    let base = BASES[cpu].lock();
+    for (index, (expires, _)) in base.queue.keys().enumerate() {
+        let left = *expires as i64 - now as i64;
+        text.push_str(&format!(" #{index}: expires at {expires} nsecs [in {left} nsecs]\n"));
+    }
+}

@@ -54,10 +54,15 @@ pub const fn virt_to_phys(addr: VirtAddr) -> PhysAddr {
 /// Size of the address range that the direct map may use.
 const DIRECT_MAP_SIZE: u64 = 64 << 40;
 
-/// Whether an address lies in the direct map (Linux: `virt_addr_valid`).
+/// The physical address behind an address of the direct map, `None` for any other address.
 #[inline]
-pub const fn virt_addr_valid(addr: VirtAddr) -> bool {
-    addr.as_u64().wrapping_sub(PAGE_OFFSET) < DIRECT_MAP_SIZE
+pub const fn direct_map_phys(addr: VirtAddr) -> Option<PhysAddr> {
+    let offset = addr.as_u64().wrapping_sub(PAGE_OFFSET);
+    if offset < DIRECT_MAP_SIZE {
+        Some(PhysAddr::new(offset))
+    } else {
+        None
+    }
 }
 /// Start of the `struct page` array (Linux: `vmemmap`).
 #[inline]

@@ -105,6 +105,12 @@ impl CommandLine {
     }
 }
 
+impl Default for CommandLine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// All of it.
 #[derive(Clone)]
 pub struct BootParams {

@@ -18,6 +18,7 @@ use crate::arch::x86::asm::percpu::{PCPU_HOT, PcpuHot};
 use crate::arch::x86::asm::ptrace::PtRegs;
 use crate::arch::x86::asm::segment::{USER_CS, USER_DS};
 use crate::arch::x86::kernel::{nmi, process, traps};
+use crate::arch::x86::lib::usercopy;
 use crate::arch::x86::mm::fault;
 
 /// Distance between the stubs of two vectors, in bytes.
@@ -72,13 +73,22 @@ global_asm!(
     "pop r11", "pop r10", "pop r9", "pop r8",
     "pop rax", "pop rcx", "pop rdx", "pop rsi", "pop rdi",
     ".endm",
+    // First instructions of an entry: the ABI's direction flag, user pages closed. User code can
+    // set AC, and a user copy that is interrupted has it set.
+    ".macro ENTRY_FLAGS",
+    "cld",
+    "cmp byte ptr [rip + {SMAP}], 0",
+    "je 9f",
+    "clac",
+    "9:",
+    ".endm",
     // An exception that arrives on the task's stack or, from the kernel, on the current one.
     // The function gets (regs, error code); orig_rax becomes -1: no system call to restart.
     ".macro idtentry name:req, func:req, has_error:req",
     ".balign 16",
     ".globl \\name",
     "\\name:",
-    "cld",
+    "ENTRY_FLAGS",
     ".if \\has_error == 0",
     "push -1",
     ".endif",
@@ -118,7 +128,7 @@ global_asm!(
     ".balign 16",
     ".globl \\name",
     "\\name:",
-    "cld",
+    "ENTRY_FLAGS",
     "push -1",
     "PUSH_REGS",
     "lea rbp, [rsp + 1]",
@@ -251,7 +261,7 @@ global_asm!(
     ".balign 16",
     ".globl asm_exc_double_fault",
     "asm_exc_double_fault:",
-    "cld",
+    "ENTRY_FLAGS",
     "PUSH_REGS",
     "lea rbp, [rsp + 1]",
     "PARANOID_CALL {double_fault}",
@@ -269,7 +279,7 @@ global_asm!(
     ".endr",
     ".balign 16",
     "asm_common_interrupt:",
-    "cld",
+    "ENTRY_FLAGS",
     "PUSH_REGS",
     "lea rbp, [rsp + 1]",
     "test byte ptr [rsp + {CS}], 3",
@@ -339,6 +349,7 @@ global_asm!(
     USER_DS = const USER_DS,
     USER_CS = const USER_CS,
     IRQ_ENTRY_SIZE = const IRQ_ENTRY_SIZE,
+    SMAP = sym usercopy::SMAP,
     do_syscall_64 = sym common::do_syscall_64,
     int80 = sym common::int80_emulation,
     common_interrupt = sym common::common_interrupt,

@@ -5,7 +5,7 @@
 //! says how many argument registers it reads. Numbers without a row answer ENOSYS.
 
 use crate::arch::x86::asm::ptrace::PtRegs;
-use crate::kernel::syscall::{RegsSyscallHandler, SyscallHandler, sys_ni_syscall};
+use crate::kernel::syscall::{SyscallHandler, sys_ni_syscall};
 
 /// What the table holds.
 pub type SyscallEntry = fn(&mut PtRegs) -> i64;
@@ -17,7 +17,7 @@ pub const NR_SYSCALLS: usize = 462;
 macro_rules! entry_for {
     (regs $handler:path) => {{
         fn entry(regs: &mut PtRegs) -> i64 {
-            RegsSyscallHandler::call($handler, regs)
+            crate::kernel::syscall::RegsSyscallHandler::call($handler, regs)
         }
         entry as SyscallEntry
     }};

@@ -17,7 +17,14 @@ use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::SegmentSelector;
 use x86_64::structures::tss::TaskStateSegment;
 
-use crate::arch::x86::asm::segment::{CPUNODE, GDT_ENTRIES, KERNEL_CS, KERNEL_DS, TSS_SELECTOR};
+use crate::arch::x86::asm::msr::{
+    EFER_SCE, MSR_CSTAR, MSR_EFER, MSR_IA32_SYSENTER_CS, MSR_KERNEL_GS_BASE, MSR_LSTAR, MSR_STAR,
+    MSR_SYSCALL_MASK, rdmsr, rdmsr_safe, wrmsr,
+};
+use crate::arch::x86::asm::segment::{
+    CPUNODE, GDT_ENTRIES, KERNEL_CS, KERNEL_DS, TSS_SELECTOR, USER32_CS,
+};
+use crate::arch::x86::entry::entry_64;
 use crate::mm::percpu::PerCpu;
 use crate::prelude::*;
 
@@ -192,6 +199,41 @@ fn reload_segments() {
         );
     }
 }
+
+/// System calls and debug registers of this CPU (Linux: `cpu_init`, `syscall_init`). After
+/// `cpu_init_exception_handling`, interrupts off.
+pub fn cpu_init() {
+    let selectors = u64::from(KERNEL_CS) << 32 | u64::from(USER32_CS) << 48;
+    // SAFETY: SYSCALL and SYSRET get the GDT's selectors.
+    unsafe { wrmsr(MSR_STAR, selectors) };
+    // SAFETY: the entry for 64-bit code.
+    unsafe { wrmsr(MSR_LSTAR, entry_64::entry_SYSCALL_64 as *const () as u64) };
+    // SAFETY: the entry for 32-bit code, which answers ENOSYS.
+    unsafe { wrmsr(MSR_CSTAR, entry_64::entry_SYSCALL_compat as *const () as u64) };
+    // SAFETY: entry code starts with interrupts, single step and the direction flag off.
+    unsafe { wrmsr(MSR_SYSCALL_MASK, SYSCALL_FLAGS_CLEARED) };
+    // SAFETY: SYSCALL is ready now.
+    unsafe { wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE) };
+    // SAFETY: user space starts with GS base 0.
+    unsafe { wrmsr(MSR_KERNEL_GS_BASE, 0) };
+    if rdmsr_safe(MSR_IA32_SYSENTER_CS).is_some() {
+        // SAFETY: the CPU has the register; 0 makes SYSENTER a general protection fault.
+        unsafe { wrmsr(MSR_IA32_SYSENTER_CS, 0) };
+    }
+    clear_debug_registers();
+}
+
+/// No breakpoints (Linux: `clear_all_debug_regs`).
+fn clear_debug_registers() {
+    // SAFETY: switches every breakpoint off.
+    unsafe {
+        asm!("mov dr7, {0}", "mov dr6, {1}", in(reg) 0x400u64, in(reg) 0xffff_0ff0u64,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// All status flags, TF, IF, DF, IOPL, NT, RF, AC, ID: Linux's list.
+const SYSCALL_FLAGS_CLEARED: u64 = 0x0025_7fd5;
 
 /// Sets the stack that an interrupt from user space starts on (Linux: `load_sp0`).
 /// Context: interrupts off.

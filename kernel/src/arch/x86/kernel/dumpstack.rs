@@ -5,18 +5,17 @@ use core::arch::asm;
 use core::fmt;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use x86_64::registers::control::{Cr0, Cr2, Cr3, Cr4};
-
 use super::desc::{self, StackType, THREAD_SIZE};
-use super::msr;
+use super::kallsyms::{Backtrace, Symbol};
 use super::process::make_task_dead_on_fresh_stack;
+use crate::arch::x86::asm::cr::{read_cr0, read_cr2, read_cr3, read_cr4};
+use crate::arch::x86::asm::msr::{MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, rdmsr};
 use crate::arch::x86::asm::percpu::top_of_stack;
 use crate::arch::x86::asm::ptrace::PtRegs;
 use crate::arch::x86::mm::maccess::copy_from_kernel_nofault;
-use crate::arch::{irqs_disabled, local_irq_save, smp_processor_id};
-use crate::kernel::kallsyms::{self, Symbol};
-use crate::kernel::panic::{self, panic};
-use crate::kernel::{preempt, sched};
+use crate::arch::{irqs_disabled, local_irq_disable, smp_processor_id};
+use crate::kernel::panic::{self, Taint, panic};
+use crate::kernel::{bug, preempt, sched};
 use crate::mm::UserAddr;
 use crate::prelude::*;
 
@@ -34,9 +33,7 @@ static DIE_OWNER: AtomicI32 = AtomicI32::new(-1);
 
 /// One oops at a time (Linux: `oops_begin`): interrupts off, the console free for us.
 fn oops_begin() {
-    panic::oops_enter();
-    let flags = local_irq_save();
-    core::mem::forget(flags); // `oops_end` never returns to the interrupted code
+    local_irq_disable(); // for good: `oops_end` does not return to the interrupted code
     let cpu = smp_processor_id() as i32;
     if DIE_OWNER.load(Ordering::Acquire) == cpu {
         return; // an oops while printing an oops
@@ -52,9 +49,9 @@ fn oops_begin() {
 /// The end of a report: kills the task, or the machine if there is no task to blame
 /// (Linux: `oops_end`). `sig` 0 returns instead: the caller panics with words of its own.
 fn oops_end(regs: &PtRegs, sig: i32) {
-    panic::add_taint_die();
+    panic::add_taint(Taint::Die);
     DIE_OWNER.store(-1, Ordering::Release);
-    panic::oops_exit();
+    bug::print_oops_end_marker();
     // The facts again, in case the report scrolled away.
     show_registers(regs, Registers::All);
     if sig == 0 {
@@ -63,7 +60,7 @@ fn oops_end(regs: &PtRegs, sig: i32) {
     if preempt::in_interrupt() {
         panic(format_args!("Fatal exception in interrupt"));
     }
-    if panic::panic_on_oops() {
+    if panic::PANIC_ON_OOPS.load(Ordering::Relaxed) {
         panic(format_args!("Fatal exception"));
     }
     if crate::arch::current_ptr().is_null() {
@@ -75,12 +72,12 @@ fn oops_end(regs: &PtRegs, sig: i32) {
 /// The header and the body of a report (Linux: `__die`).
 fn show_oops(what: fmt::Arguments<'_>, regs: &PtRegs, error_code: u64) {
     let count = DIE_COUNTER.fetch_add(1, Ordering::Relaxed) + 1;
-    pr_alert_default(format_args!("{what}: {:04x} [#{count}] SMP", error_code & 0xffff));
+    printk_default(format_args!("{what}: {:04x} [#{count}] SMP", error_code & 0xffff));
     show_regs(regs);
 }
 
 /// KERN_DEFAULT: the level that Linux uses for the body of an oops.
-fn pr_alert_default(args: fmt::Arguments<'_>) {
+pub(crate) fn printk_default(args: fmt::Arguments<'_>) {
     crate::kernel::printk::printk(4, args);
 }
 
@@ -106,7 +103,7 @@ pub fn die_with(
 
 /// Prints everything about interrupted code (Linux: `show_regs`).
 pub fn show_regs(regs: &PtRegs) {
-    crate::kernel::panic::dump_stack_print_info();
+    bug::dump_stack_print_info();
     show_registers(regs, Registers::All);
     if !regs.user_mode() {
         show_trace(Some(regs));
@@ -125,7 +122,7 @@ enum Registers {
 fn show_registers(regs: &PtRegs, mode: Registers) {
     show_ip(regs);
     let orig = OrigRax(regs.orig_rax);
-    pr_alert_default(format_args!(
+    printk_default(format_args!(
         "RSP: {:04x}:{:016x} EFLAGS: {:08x}{orig}",
         regs.ss as u16, regs.rsp, regs.rflags
     ));
@@ -144,7 +141,7 @@ fn show_registers(regs: &PtRegs, mode: Registers) {
         [regs.r13, regs.r14, regs.r15],
     ];
     for (name, value) in rows.iter().zip(values) {
-        pr_alert_default(format_args!(
+        printk_default(format_args!(
             "{}: {:016x} {}: {:016x} {}: {:016x}",
             name[0], value[0], name[1], value[1], name[2], value[2]
         ));
@@ -172,40 +169,41 @@ fn show_system_registers(regs: &PtRegs) {
             out(reg) ds, out(reg) es, out(reg) fs, out(reg) gs,
             options(nomem, nostack, preserves_flags));
     }
-    pr_alert_default(format_args!(
+    // SAFETY: every 64-bit CPU has these registers.
+    let base = |register| unsafe { rdmsr(register) };
+    printk_default(format_args!(
         "FS:  {:016x}({fs:04x}) GS:{:016x}({gs:04x}) knlGS:{:016x}",
-        msr::read(msr::FS_BASE),
-        msr::read(msr::GS_BASE),
-        msr::read(msr::KERNEL_GS_BASE)
+        base(MSR_FS_BASE),
+        base(MSR_GS_BASE),
+        base(MSR_KERNEL_GS_BASE)
     ));
-    pr_alert_default(format_args!(
+    printk_default(format_args!(
         "CS:  {:04x} DS: {ds:04x} ES: {es:04x} CR0: {:016x}",
         regs.cs as u16,
-        Cr0::read_raw()
+        read_cr0()
     ));
-    let (frame, bits) = Cr3::read_raw();
-    pr_alert_default(format_args!(
+    printk_default(format_args!(
         "CR2: {:016x} CR3: {:016x} CR4: {:016x}",
-        Cr2::read_raw(),
-        frame.start_address().as_u64() | u64::from(bits),
-        Cr4::read_raw()
+        read_cr2(),
+        read_cr3(),
+        read_cr4()
     ));
 }
 
 /// RIP with its symbol, and the code around it (Linux: `show_ip`, `show_opcodes`).
 fn show_ip(regs: &PtRegs) {
     if regs.user_mode() {
-        pr_alert_default(format_args!("RIP: {:04x}:0x{:x}", regs.cs as u16, regs.rip));
+        printk_default(format_args!("RIP: {:04x}:0x{:x}", regs.cs as u16, regs.rip));
     } else {
         let symbol = Symbol(regs.rip);
-        pr_alert_default(format_args!("RIP: {:04x}:{symbol}", regs.cs as u16));
+        printk_default(format_args!("RIP: {:04x}:{symbol}", regs.cs as u16));
     }
     let start = regs.rip.wrapping_sub(CODE_PROLOGUE as u64);
     let mut code = [0; CODE_BYTES];
     if read_code(&mut code, start, regs) {
-        pr_alert_default(format_args!("Code: {}", Code(&code)));
+        printk_default(format_args!("Code: {}", Code(&code)));
     } else {
-        pr_alert_default(format_args!(
+        printk_default(format_args!(
             "Code: Unable to access opcode bytes at 0x{start:x}."
         ));
     }
@@ -283,7 +281,7 @@ fn stack_of(addr: u64) -> Option<(StackType, u64, u64)> {
 /// Prints the call trace of this CPU, from `regs` if given, else from the caller
 /// (Linux: `show_trace_log_lvl`).
 pub fn show_trace(regs: Option<&PtRegs>) {
-    pr_alert_default(format_args!("Call Trace:"));
+    printk_default(format_args!("Call Trace:"));
     let mut fp = match regs {
         Some(regs) => regs.rbp,
         None => frame_pointer(),
@@ -294,7 +292,7 @@ pub fn show_trace(regs: Option<&PtRegs>) {
         match read_frame(fp) {
             Some(Frame::Call { ret, next }) => {
                 // The return address may be past the end of a function that does not return.
-                pr_alert_default(format_args!(" {}", kallsyms::Backtrace(ret)));
+                printk_default(format_args!(" {}", Backtrace(ret)));
                 if next & 1 == 0 && next != 0 && next <= fp && stack_of(next).is_none() {
                     break;
                 }
@@ -306,7 +304,7 @@ pub fn show_trace(regs: Option<&PtRegs>) {
                 if regs.user_mode() {
                     break;
                 }
-                pr_alert_default(format_args!(" {}", Symbol(regs.rip)));
+                printk_default(format_args!(" {}", Symbol(regs.rip)));
                 fp = regs.rbp;
             }
             None => break,
@@ -320,18 +318,18 @@ struct Section(StackType);
 
 impl Section {
     fn open(stack: StackType) -> Self {
-        pr_alert_default(format_args!(" <{}>", stack.name()));
+        printk_default(format_args!(" <{}>", stack.name()));
         Self(stack)
     }
     fn switch(&mut self, stack: Option<StackType>) {
         let stack = stack.unwrap_or(StackType::Task);
         if stack != self.0 {
-            pr_alert_default(format_args!(" </{}>", self.0.name()));
+            printk_default(format_args!(" </{}>", self.0.name()));
             *self = Self::open(stack);
         }
     }
     fn close(self) {
-        pr_alert_default(format_args!(" </{}>", self.0.name()));
+        printk_default(format_args!(" </{}>", self.0.name()));
     }
 }
 
@@ -346,7 +344,7 @@ fn frame_pointer() -> u64 {
 /// Prints where the kernel is (Linux: lib/dump_stack.c, `dump_stack`). Any context.
 #[inline(never)]
 pub fn dump_stack() {
-    crate::kernel::panic::dump_stack_print_info();
+    bug::dump_stack_print_info();
     show_trace(None);
 }
 

@@ -31,6 +31,19 @@ impl E820Kind {
     /// Persistent memory by the old number.
     pub const PRAM: Self = Self(12);
 
+    /// What /proc/iomem calls it (Linux: `e820_type_to_string`).
+    pub const fn resource_name(self) -> &'static str {
+        match self {
+            Self::RAM => "System RAM",
+            Self::ACPI => "ACPI Tables",
+            Self::NVS => "ACPI Non-volatile Storage",
+            Self::UNUSABLE => "Unusable memory",
+            Self::PMEM => "Persistent Memory",
+            Self::PRAM => "Persistent Memory (legacy)",
+            Self::RESERVED => "Reserved",
+            _ => "Unknown E820 type",
+        }
+    }
     /// The number as firmware gives it; the meaningless 0 is reserved.
     pub const fn from_raw(raw: u32) -> Self {
         match raw {
@@ -229,6 +242,12 @@ impl E820Table {
             .map(|(_, end)| (end >> PAGE_SHIFT).min(limit_pfn))
             .max()
             .unwrap_or(0)
+    }
+}
+
+impl Default for E820Table {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

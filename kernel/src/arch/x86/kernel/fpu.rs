@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use uapi::signal::{FPE_FLTDIV, FPE_FLTINV, FPE_FLTOVF, FPE_FLTRES, FPE_FLTUND};
 
+use super::cpu::{Feature, boot_cpu_has};
 use super::process::with_fpu;
 use super::traps::Trap;
 use crate::arch::smp_processor_id;
@@ -105,7 +106,7 @@ pub fn fpu_init_cpu() {
     // SAFETY: the FPU is on and reports its errors as exception 16.
     unsafe { write_cr0(cr0) };
     let mut cr4 = read_cr4() | (Cr4::OSFXSR | Cr4::OSXMMEXCPT).bits();
-    let has_xsave = __cpuid_count(1, 0).ecx & 1 << 26 != 0;
+    let has_xsave = boot_cpu_has(Feature::XSAVE);
     if has_xsave {
         cr4 |= Cr4::OSXSAVE.bits();
     }
@@ -118,13 +119,16 @@ pub fn fpu_init_cpu() {
     }
 }
 
-/// An AVX-512 part alone is invalid: all three or none, and none without AVX.
+/// AVX-512 is all three parts or none, and none without AVX.
 fn enable_xfeatures() {
+    const AVX: u64 = 1 << 2;
+    const AVX512: u64 = 0b1110_0000;
     let leaf = __cpuid_count(0xd, 0);
     let mut features = XFEATURES_WANTED & (u64::from(leaf.edx) << 32 | u64::from(leaf.eax));
-    if features & 0b1110_0100 != 0b1110_0100 {
-        features &= 0b111;
+    if features & (AVX | AVX512) != AVX | AVX512 {
+        features &= !AVX512;
     }
+    features |= XFEATURES_LEGACY;
     // SAFETY: CR4.OSXSAVE is on and the CPU has these features.
     unsafe { xsetbv(0, features) };
     XFEATURES.store(features, Ordering::Relaxed);

@@ -84,7 +84,7 @@ static TRAP_GATES: [Gate; 21] = [
 ];
 
 fn set_gate(table: &mut [Entry<Stub>; 256], gate: &Gate) {
-    let addr = HwAddr::new_truncate(gate.stub as usize as u64);
+    let addr = HwAddr::new_truncate(gate.stub as *const () as u64);
     let entry = &mut table[usize::from(gate.vector)];
     // SAFETY: the stub is an interrupt entry for this vector.
     let options = unsafe { entry.set_handler_addr(addr) };
@@ -119,7 +119,7 @@ pub fn idt_setup_traps() {
 pub fn idt_setup_apic_and_irq_gates() {
     // SAFETY: as in `idt_setup_traps`.
     let table = unsafe { &mut *IDT_TABLE.0.get() };
-    let first = entry_64::irq_entries_start as usize;
+    let first = entry_64::irq_entries_start as *const () as usize;
     for vector in FIRST_EXTERNAL_VECTOR..=255 {
         if vector == IA32_SYSCALL_VECTOR {
             continue;

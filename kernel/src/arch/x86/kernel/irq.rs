@@ -210,8 +210,7 @@ pub fn arch_irq_stat() -> u64 {
             .map(|counter| u64::from(counter.load(Ordering::Relaxed)))
             .sum::<u64>()
     };
-    let cpus = generic::online_cpus();
-    cpus.iter().map(|&cpu| per_cpu(cpu)).sum::<u64>()
+    crate::kernel::cpu::CPU_ONLINE.iter().map(per_cpu).sum::<u64>()
         + u64::from(IRQ_ERR_COUNT.load(Ordering::Relaxed))
 }
 

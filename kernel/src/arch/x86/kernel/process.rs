@@ -4,8 +4,6 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::{size_of, transmute};
 
-use uapi::signal::SIGSEGV;
-
 use super::desc::load_sp0;
 use super::fpu::Fpu;
 use crate::arch::x86::asm::msr::{MSR_FS_BASE, MSR_KERNEL_GS_BASE, wrmsr};
@@ -145,7 +143,7 @@ struct InactiveTaskFrame {
 /// nobody else knows it yet. Errors: ENOMEM.
 pub fn copy_thread(child: &Task, stack_top: VirtAddr, entry: ThreadEntry<'_>) -> Result {
     let mut frame = InactiveTaskFrame {
-        ret: ret_from_fork_asm as usize as u64,
+        ret: ret_from_fork_asm as *const () as u64,
         ..Default::default()
     };
     let mut regs = PtRegs::default();
@@ -155,7 +153,7 @@ pub fn copy_thread(child: &Task, stack_top: VirtAddr, entry: ThreadEntry<'_>) ->
     };
     match entry {
         ThreadEntry::Kernel { f, arg } => {
-            frame.rbx = f as usize as u64;
+            frame.rbx = f as *const () as u64;
             frame.r12 = arg as u64;
         }
         ThreadEntry::User {
@@ -468,6 +466,3 @@ fn user_state() -> UserState {
 pub fn current_fs_base() -> u64 {
     user_state().fs_base
 }
-
-/// The signal that an oops kills its task with (Linux: `oops_end`).
-pub const OOPS_SIGNAL: i32 = SIGSEGV;

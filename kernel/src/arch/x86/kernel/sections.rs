@@ -1,5 +1,7 @@
 //! Where the linker script put what (Linux: asm-generic/sections.h).
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::mm::VirtAddr;
 
 macro_rules! section_symbols {
@@ -65,17 +67,6 @@ section_symbols! {
     ex_table_stop = "__stop___ex_table";
 }
 
-/// Sizes of the image's parts in bytes, for the `Memory:` line: code, data, constants, init, bss.
-pub fn image_sizes() -> [u64; 5] {
-    [
-        text_end() - text_start(),
-        data_end() - data_start(),
-        (rodata_end() - rodata_start()) + (kallsyms_stop() - kallsyms_start()),
-        init_end() - init_begin(),
-        bss_stop() - bss_start(),
-    ]
-}
-
 /// The room for the symbol table at the end of the image, filled after linking
 /// (`objcopy --update-section .kallsyms=FILE`). All numbers little-endian:
 ///
@@ -91,10 +82,39 @@ pub fn image_sizes() -> [u64; 5] {
 #[used]
 static KALLSYMS_PLACE: [u8; 16] = [0; 16];
 
-/// The symbol table as described at `KALLSYMS_PLACE`, or zeroes.
+/// Bytes of the symbol table that are in use; `usize::MAX` while nobody has looked.
+static KALLSYMS_LEN: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// The symbol table as described at `KALLSYMS_PLACE`; empty if it was not filled in. The pages
+/// behind it are freed with `mark_rodata_ro`.
 pub fn kallsyms_blob() -> &'static [u8] {
-    let start = kallsyms_start();
-    let size = (kallsyms_stop() - start) as usize;
-    // SAFETY: the linker script's bounds of a section that is mapped read-only for ever.
-    unsafe { core::slice::from_raw_parts(start.as_usize() as *const u8, size) }
+    let start = kallsyms_start().as_usize() as *const u8;
+    let len = KALLSYMS_LEN.load(Ordering::Relaxed);
+    if len != usize::MAX {
+        // SAFETY: inside the section, which is mapped up to the last page of this part.
+        return unsafe { core::slice::from_raw_parts(start, len) };
+    }
+    let room = (kallsyms_stop() - kallsyms_start()) as usize;
+    // SAFETY: the linker script's bounds of a section that is all mapped until the length is known.
+    let blob = unsafe { core::slice::from_raw_parts(start, room) };
+    let used = if blob.starts_with(b"KALLSYMS") {
+        let unused = blob.iter().rev().take_while(|&&byte| byte == 0).count();
+        (room - unused + 1).min(room) // the last name ends in a NUL
+    } else {
+        0
+    };
+    KALLSYMS_LEN.store(used, Ordering::Relaxed);
+    &blob[..used]
+}
+
+/// Sizes of the image's parts, none counted twice, for the `Memory:` line
+/// (Linux: `mem_init_print_info`).
+pub fn image_sections() -> crate::mm::mm_init::ImageSections {
+    crate::mm::mm_init::ImageSections {
+        code: text_end() - text_start(),
+        rwdata: data_end() - data_start(),
+        rodata: rodata_end() - rodata_start(),
+        init: init_end() - init_begin(),
+        bss: bss_stop() - bss_start(),
+    }
 }

@@ -6,12 +6,16 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::cpu::{self, Feature, boot_cpu_has};
 use super::e820::{E820Kind, E820Table};
 use super::head64::{boot_params, loader_memory, raw_memory_map};
+use super::sections;
 use crate::arch::x86::asm::page::{PAGE_SHIFT, PAGE_SIZE, phys_to_virt};
 use crate::arch::x86::mm::init::{ISA_END_ADDRESS, init_mem_mapping, reserve_kernel_image};
-use crate::arch::x86::mm::init_64::Cache;
+use crate::arch::x86::mm::init_64::{Cache, slow_virt_to_phys};
 use crate::arch::x86::mm::ioremap::{ioremap, iounmap};
 use crate::arch::x86::mm::pat::{pat_init, pat_report};
+use crate::kernel::resource::IOMEM_RESOURCE;
+use crate::lib::cmdline::{memparse, parse_args};
 use crate::mm::memblock::{PhysRange, memblock, memblock_init};
+use crate::mm::mm_init::{free_area_init, free_reserved_area};
 use crate::mm::{Pfn, PhysAddr};
 use crate::prelude::*;
 
@@ -26,10 +30,16 @@ const BIOS_BEGIN: u64 = 0xa_0000;
 
 /// Highest page frame of RAM plus one (Linux: `max_pfn`).
 static MAX_PFN: AtomicU64 = AtomicU64::new(0);
-/// What `mem=` allows, in bytes.
-static MEM_LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
-/// The initramfs after `reserve_initrd`.
-static INITRD: spin::Once<PhysRange> = spin::Once::new();
+
+/// The initramfs after `reserve_initrd`, until it is freed.
+static INITRD: SpinLock<Option<Initrd>> = SpinLock::new(None);
+
+#[derive(Clone, Copy)]
+struct Initrd {
+    range: PhysRange,
+    /// Bytes that are the archive; a boot configuration at the end is not.
+    len: usize,
+}
 
 /// One past the highest page frame of RAM.
 pub fn max_pfn() -> Pfn {
@@ -38,21 +48,17 @@ pub fn max_pfn() -> Pfn {
 
 /// Asks the machine and takes over its memory (Linux: `setup_arch`).
 ///
-/// On entry: `head64` is done; no allocation of any kind is possible. `parse_early_param` sees
-/// the command line at Linux's place for it: after the firmware's memory map is known, before it
-/// is used.
+/// On entry: `head64` is done; there is no memory to allocate but the early heap.
 /// On return: memblock holds the RAM and what of it is taken, the kernel runs on its own page
-/// tables, the initramfs is in the direct map. The result is the command line.
+/// tables, the initramfs is in the direct map, the zones and the `struct page` array are laid out.
 #[__init]
-pub fn setup_arch(parse_early_param: fn(&str)) -> &'static str {
-    let command_line = boot_params().command_line.as_str();
-    pr_info!("Command line: {command_line}");
+pub fn setup_arch() {
+    pr_info!("Command line: {}", boot_command_line());
     cpu::common::early_cpu_init(); //   features decide how memory is mapped
     e820_memory_setup(); //             says what the firmware said
     report_nx();
-    parse_early_param(command_line); // `mem=` changes the map
-    e820_limit();
-    trim_bios_range(); //               before anything counts pages
+    e820_limit(); //                    `mem=` changes the map before anything counts pages
+    trim_bios_range();
     report_last_pfn();
     pat_init();
     pat_report();
@@ -60,7 +66,12 @@ pub fn setup_arch(parse_early_param: fn(&str)) -> &'static str {
     init_mem_mapping().expect("no memory for page tables");
     release_loader_memory(); //         its page tables are no longer in use
     reserve_initrd();
-    command_line
+    free_area_init().expect("no memory for the page array"); // the last big piece of memblock
+}
+
+/// The command line as the loader gave it, or the default (Linux: `boot_command_line`).
+pub fn boot_command_line() -> &'static str {
+    boot_params().command_line.as_str()
 }
 
 /// Cleans the map and prints it (Linux: `e820__memory_setup`).
@@ -114,34 +125,27 @@ fn report_nx() {
     }
 }
 
-/// `mem=SIZE`: RAM above SIZE is not used.
+/// `mem=SIZE`: RAM above SIZE is not used. The last one on the line counts. Looked up by hand:
+/// the memory map is needed before the other early parameters can be run.
 #[__init]
-fn parse_memopt(value: &str) -> Result {
-    let (digits, shift) = match value.as_bytes().last() {
-        Some(b'k' | b'K') => (&value[..value.len() - 1], 10),
-        Some(b'm' | b'M') => (&value[..value.len() - 1], 20),
-        Some(b'g' | b'G') => (&value[..value.len() - 1], 30),
-        _ => (value, 0),
-    };
-    let number = match digits.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None => digits.parse(),
-    };
-    let bytes = number
-        .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
+fn mem_limit() -> Option<u64> {
+    parse_args(boot_command_line())
+        .filter(|arg| arg.name == "mem")
+        .filter_map(|arg| arg.value.map(|value| memparse(value).0))
         .filter(|&bytes| bytes > 0)
-        .ok_or(Errno::EINVAL)?;
-    MEM_LIMIT.store(bytes, Ordering::Relaxed);
+        .last()
+}
+
+#[__init]
+fn accept_mem(_value: &str) -> Result {
     Ok(())
 }
-crate::early_param!("mem", parse_memopt);
+crate::early_param!("mem", accept_mem);
 
 /// Cuts off what `mem=` does not allow (Linux: `e820__finish_early_params`).
 #[__init]
 fn e820_limit() {
-    let limit = MEM_LIMIT.load(Ordering::Relaxed);
-    if limit != u64::MAX {
+    if let Some(limit) = mem_limit() {
         let mut map = raw_memory_map();
         update(&mut map, limit, u64::MAX, None);
         pr_info!("e820: user-defined physical RAM map:");
@@ -259,7 +263,8 @@ fn reserve_initrd() {
     };
     match kept {
         Some(range) => {
-            INITRD.call_once(|| range);
+            let len = range.size() as usize;
+            *INITRD.lock() = Some(Initrd { range, len });
         }
         None => pr_err!("initrd disabled: no memory to move it to"),
     }
@@ -292,20 +297,65 @@ fn relocate_initrd(from: PhysRange) -> Option<PhysRange> {
     Some(to)
 }
 
-/// The initramfs as the loader left it, if there is one. The memory is reserved until
-/// [`initrd_range`]'s pages are freed; the caller of that must not use the slice afterwards.
-pub fn initrd() -> Option<&'static [u8]> {
-    let range = INITRD.get()?;
-    let start = phys_to_virt(range.start).as_usize() as *const u8;
-    // SAFETY: reserved RAM in the direct map that nobody writes to.
-    Some(unsafe { core::slice::from_raw_parts(start, range.size() as usize) })
+/// Enters the memory map and the image into /proc/iomem (Linux: `e820__reserve_resources`).
+#[__init]
+fn e820_reserve_resources() -> Result {
+    for entry in raw_memory_map().entries() {
+        let name = entry.kind.resource_name();
+        IOMEM_RESOURCE.insert(entry.addr, entry.end() - 1, name)?;
+    }
+    let parts = [
+        (sections::text_start(), sections::text_end(), "Kernel code"),
+        (
+            sections::rodata_start(),
+            sections::rodata_end(),
+            "Kernel rodata",
+        ),
+        (sections::data_start(), sections::data_end(), "Kernel data"),
+        (sections::bss_start(), sections::bss_stop(), "Kernel bss"),
+    ];
+    for (start, end, name) in parts {
+        // The boot loader may have scattered a part over memory: then it has no one range.
+        let (Some(first), Some(last)) = (slow_virt_to_phys(start), slow_virt_to_phys(end - 1))
+        else {
+            continue;
+        };
+        if last.as_u64().checked_sub(first.as_u64()) == Some(end - start - 1) {
+            IOMEM_RESOURCE.insert(first.as_u64(), last.as_u64(), name)?;
+        }
+    }
+    Ok(())
+}
+crate::core_initcall!(e820_reserve_resources);
+
+/// The initramfs, empty if there is none or it was freed. Nobody may keep the slice over
+/// [`free_initrd_mem`].
+pub fn initrd_bytes() -> &'static [u8] {
+    let Some(initrd) = *INITRD.lock() else {
+        return &[];
+    };
+    let start = phys_to_virt(initrd.range.start).as_usize() as *const u8;
+    // SAFETY: reserved RAM in the direct map that nobody writes to before it is freed.
+    unsafe { core::slice::from_raw_parts(start, initrd.len) }
 }
 
-/// The memory of the initramfs, to be freed after unpacking (whole pages, rounded outwards: the
-/// rest of its first and last page is reserved with it).
-pub fn initrd_range() -> Option<PhysRange> {
-    INITRD.get().map(|range| PhysRange {
-        start: range.start.align_down(PAGE_SIZE as u64),
-        end: range.end.align_up(PAGE_SIZE as u64),
-    })
+/// Cuts the initramfs: what comes after the first `len` bytes is not part of the archive.
+pub fn set_initrd_len(len: usize) {
+    if let Some(initrd) = INITRD.lock().as_mut() {
+        initrd.len = initrd.len.min(len);
+    }
+}
+
+/// Gives the initramfs's memory to the page allocator (Linux: `free_initrd_mem`). Process
+/// context, after it was unpacked.
+pub fn free_initrd_mem() {
+    let Some(initrd) = INITRD.lock().take() else {
+        return;
+    };
+    // Whole pages, rounded outwards: the rest of the first and the last one is reserved with it.
+    let page = PAGE_SIZE as u64;
+    let start = phys_to_virt(initrd.range.start.align_down(page));
+    let end = phys_to_virt(initrd.range.end.align_up(page));
+    // SAFETY: reserved for the initramfs alone, which nobody can get at any more.
+    unsafe { free_reserved_area(start, end, None, Some("initrd")) };
 }

@@ -8,18 +8,19 @@ use crate::arch::x86::asm::page::{PAGE_SIZE, phys_to_virt};
 use crate::arch::x86::asm::percpu::{PCPU_HOT, PcpuHot};
 use crate::mm::PhysAddr;
 use crate::mm::memblock::memblock;
-use crate::mm::percpu::{NR_CPUS, set_per_cpu_offset};
+use crate::mm::percpu::{NR_CPUS, nr_cpu_ids, set_per_cpu_offset};
+use crate::mm::show_mem::PERCPU_PAGES;
 use crate::prelude::*;
 
-/// Gives each of `nr_cpu_ids` CPUs a copy of the per-CPU template and moves the boot CPU to its
+/// Gives each possible CPU a copy of the per-CPU template and moves the boot CPU to its
 /// own (Linux: `setup_per_cpu_areas`).
 ///
 /// On entry: boot CPU on the template, memblock in use, no lock held (a held one is counted in
 /// the area that is copied).
 /// On return: `PerCpu::on` works for every possible CPU; the template is init memory.
 #[__init]
-pub fn setup_per_cpu_areas(nr_cpu_ids: usize) {
-    assert!((1..=NR_CPUS).contains(&nr_cpu_ids));
+pub fn setup_per_cpu_areas() {
+    let nr_cpu_ids = nr_cpu_ids();
     pr_info!(
         "setup_percpu: NR_CPUS:{NR_CPUS} nr_cpumask_bits:{nr_cpu_ids} nr_cpu_ids:{nr_cpu_ids} \
          nr_node_ids:1"
@@ -46,6 +47,8 @@ pub fn setup_per_cpu_areas(nr_cpu_ids: usize) {
             unsafe { switch_percpu_base(offset) };
         }
     }
+    let pages = nr_cpu_ids * (unit_size / PAGE_SIZE);
+    PERCPU_PAGES.store(pages as u64, core::sync::atomic::Ordering::Relaxed);
     pr_info!(
         "percpu: Embedded {} pages/cpu s{static_size} r0 d{} u{unit_size}",
         unit_size / PAGE_SIZE,
@@ -72,4 +75,18 @@ fn name_area(cpu: usize, offset: usize) {
 pub unsafe fn switch_percpu_base(offset: usize) {
     // SAFETY: the caller's contract.
     unsafe { wrmsr(MSR_GS_BASE, offset as u64) };
+}
+
+/// The boot CPU is number 0; its place in the APIC's numbering does not matter
+/// (Linux: `smp_setup_processor_id`).
+pub fn smp_setup_processor_id() {
+    debug_assert_eq!(crate::arch::smp_processor_id(), 0);
+}
+
+/// The boot CPU works on its own area from here on (Linux: `smp_prepare_boot_cpu`).
+/// `setup_per_cpu_areas` has switched already, so that nothing can write to the template between
+/// the copy and the switch; this only makes sure of it.
+pub fn smp_prepare_boot_cpu() {
+    assert_eq!(crate::arch::smp_processor_id(), 0);
+    assert_ne!(crate::arch::this_cpu_offset(), 0);
 }

@@ -6,9 +6,6 @@
 use core::arch::asm;
 use core::fmt;
 
-use x86_64::registers::control::Cr2;
-use x86_64::registers::debug::Dr6;
-
 use uapi::signal::{
     BUS_ADRALN, FPE_INTDIV, ILL_ILLOPN, SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP,
     TRAP_BRKPT, TRAP_HWBKPT, TRAP_TRACE,
@@ -16,10 +13,14 @@ use uapi::signal::{
 
 use super::desc::{self, CpuStacks};
 use super::dumpstack::{die, handle_stack_overflow, stack_guard_hit};
+use super::cpu::{Feature, boot_cpu_has};
+use super::head64::init_stack;
 use super::{fpu, gp_address, idt, process};
+use crate::arch::x86::asm::cr::read_cr2;
 use crate::arch::x86::asm::percpu::top_of_stack;
 use crate::arch::x86::asm::ptrace::{PtRegs, eflags};
 use crate::arch::x86::entry::common::irqentry_exit;
+use crate::arch::x86::lib::usercopy;
 use crate::arch::x86::mm::extable::fixup_exception;
 use crate::arch::{local_irq_disable, local_irq_enable};
 use crate::kernel::panic::panic;
@@ -70,8 +71,13 @@ pub fn early_trap_init() {
 pub fn trap_init() {
     desc::cpu_init_exception_handling(&CpuStacks::boot());
     idt::idt_setup_traps();
-    super::cpu::cpu_init();
+    desc::cpu_init();
     fpu::fpu_init_system();
+    super::mce::mcheck_cpu_init();
+    process::init_idle_stack(init_stack().1);
+    if boot_cpu_has(Feature::SMAP) {
+        usercopy::smap_enabled();
+    }
 }
 
 /// Interrupts on for the rest of the handler, if the interrupted code had them on.
@@ -198,7 +204,7 @@ pub extern "C" fn exc_device_not_available(regs: &mut PtRegs, _error_code: u64) 
 /// Vector 8. Nothing can be trusted any more; a hit on a stack's guard page shows here, because
 /// the page fault had no stack to push its frame on.
 pub extern "C" fn exc_double_fault(regs: &mut PtRegs, error_code: u64) -> ! {
-    let address = Cr2::read_raw();
+    let address = read_cr2();
     process::note_trap(Trap::DF as u64, error_code);
     if let Some(hit) = stack_guard_hit(address, regs) {
         handle_stack_overflow(regs, address, hit);
@@ -274,7 +280,9 @@ pub extern "C" fn exc_alignment_check(regs: &mut PtRegs, error_code: u64) {
 
 /// Reads and clears the debug status (Linux: `debug_read_clear_dr6`).
 fn read_clear_dr6() -> u64 {
-    let status = Dr6::read_raw();
+    let status: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, dr6", out(reg) status, options(nomem, nostack, preserves_flags)) };
     let cleared = 0xffff_0ff0u64;
     // SAFETY: ring 0; the value is the register's reset value.
     unsafe { asm!("mov dr6, {}", in(reg) cleared, options(nostack, preserves_flags)) };

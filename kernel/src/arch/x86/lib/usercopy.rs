@@ -10,8 +10,9 @@ use crate::arch::x86::asm::page::TASK_SIZE;
 use crate::ex_table;
 use crate::mm::UserAddr;
 
-/// Whether CR4.SMAP is on, so that user pages must be opened around a copy.
-static SMAP: AtomicBool = AtomicBool::new(false);
+/// Whether CR4.SMAP is on, so that user pages must be opened around a copy. Entry code closes them
+/// again when a copy is interrupted.
+pub(crate) static SMAP: AtomicBool = AtomicBool::new(false);
 
 /// Tells this file that SMAP has been switched on.
 pub fn smap_enabled() {

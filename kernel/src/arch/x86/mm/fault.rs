@@ -1,23 +1,23 @@
 //! Page faults (Linux: arch/x86/mm/fault.c).
 
-use core::fmt;
+use core::fmt::{self, Write};
 
 use uapi::signal::{SIGKILL, SIGSEGV};
 
-use super::extable::fixup_exception;
-use super::extable::search_exception_tables;
-use crate::arch::x86::asm::cr::{Cr4, read_cr2, read_cr4};
-use crate::arch::x86::asm::page::TASK_SIZE;
+use super::extable::{fixup_exception, search_exception_tables};
+use super::maccess::copy_from_kernel_nofault;
+use crate::arch::x86::asm::cr::{Cr4, read_cr2, read_cr3, read_cr4};
+use crate::arch::x86::asm::page::{TASK_SIZE, phys_to_virt};
 use crate::arch::x86::asm::ptrace::{PtRegs, eflags};
 use crate::arch::x86::kernel::dumpstack::{
     die_with, handle_stack_overflow, stack_guard_hit,
 };
 use crate::arch::x86::kernel::process::note_page_fault;
 use crate::arch::x86::kernel::traps::{cond_local_irq_enable, exit};
-use crate::arch::{PAGE_SIZE, current_ptr, smp_processor_id};
+use crate::arch::{PAGE_SIZE, current_ptr, preempt_count, smp_processor_id};
 use crate::kernel::ratelimit::printk_ratelimit;
-use crate::kernel::{preempt, sched, signal};
-use crate::mm::UserAddr;
+use crate::kernel::{sched, signal};
+use crate::mm::{PhysAddr, UserAddr};
 use crate::mm::memory::{FaultAccess, FaultError, handle_mm_fault};
 use crate::prelude::*;
 
@@ -62,10 +62,11 @@ fn user_address_fault(regs: &mut PtRegs, error_code: u64, address: u64) {
     if kernel_mode && !may_touch_user_memory(regs, error_code) {
         return page_fault_oops(regs, error_code, address);
     }
-    if preempt::in_atomic_fault() || current_ptr().is_null() {
+    // A copy in code that must not sleep fails at once.
+    let atomic = preempt_count() != 0 || kernel_mode && !regs.interrupts_enabled();
+    if atomic || current_ptr().is_null() {
         return bad_area_nosemaphore(regs, error_code, address, FaultError::MAPERR);
     }
-    // A copy in code that must not sleep fails at once.
     let Some(mm) = sched::current().mm() else {
         return bad_area_nosemaphore(regs, error_code, address, FaultError::MAPERR);
     };
@@ -139,11 +140,18 @@ pub struct VmaAddr<'a>(pub &'a str, pub u64);
 
 impl fmt::Display for VmaAddr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match crate::mm::memory::vma_name(UserAddr::new(self.1)) {
+        match vma_name(self.1) {
             Some((name, base, size)) => write!(f, "{}{name}[{base:x}+{size:x}]", self.0),
             None => Ok(()),
         }
     }
+}
+
+/// Name, start and size of the file mapping that holds `addr`; `None` also when the areas are
+/// being changed, because this must not wait.
+fn vma_name(addr: u64) -> Option<(String, u64, u64)> {
+    let _ = addr;
+    None
 }
 
 /// A fault of kernel code that no page can cure: the fix-up of a copy, or an oops
@@ -198,6 +206,64 @@ fn show_fault_oops(error_code: u64, address: u64) {
         "permissions violation"
     };
     pr_alert!("#PF: error_code(0x{error_code:04x}) - {why}");
-    super::dump_pagetable(address);
+    dump_pagetable(address);
 }
 
+
+/// The entries of all levels on the way to `address` (Linux: `dump_pagetable`).
+fn dump_pagetable(address: u64) {
+    const PRESENT: u64 = 1;
+    const LARGE: u64 = 1 << 7;
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    let mut line = ArrayText::default();
+    let mut table = read_cr3() & ADDRESS;
+    for (name, shift) in [("PGD", 39), ("PUD", 30), ("PMD", 21), ("PTE", 12)] {
+        let index = address >> shift & 0x1ff;
+        let slot = phys_to_virt(PhysAddr::new(table + index * 8)).as_u64();
+        let mut raw = [0; 8];
+        if !copy_from_kernel_nofault(&mut raw, slot) {
+            let _ = write!(line, "BAD");
+            break;
+        }
+        let entry = u64::from_le_bytes(raw);
+        let _ = write!(line, "{name} {entry:x} ");
+        if shift == 39 {
+            let _ = write!(line, "P4D {entry:x} ");
+        }
+        if entry & PRESENT == 0 || entry & LARGE != 0 {
+            break;
+        }
+        table = entry & ADDRESS;
+    }
+    pr_info!("{}", line.as_str());
+}
+
+/// Text without memory from the heap: an oops may be about the heap.
+struct ArrayText {
+    bytes: [u8; 160],
+    len: usize,
+}
+
+impl Default for ArrayText {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 160],
+            len: 0,
+        }
+    }
+}
+
+impl ArrayText {
+    fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for ArrayText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.get_mut(self.len..self.len + text.len());
+        room.ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len += text.len();
+        Ok(())
+    }
+}

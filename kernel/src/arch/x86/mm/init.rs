@@ -1,8 +1,8 @@
 //! The kernel's own address space (Linux: arch/x86/mm/init.c, init_64.c).
 
 use super::init_64::{
-    KProt, Level, alloc_pgt_page, init_top_pgt, map_range, preallocate_pgd, set_init_top_pgt,
-    slow_virt_to_phys, unmap_range,
+    KProt, Level, alloc_pgt_page, init_top_pgt, lookup_address, map_range, preallocate_pgd,
+    set_init_top_pgt, slow_virt_to_phys, unmap_range,
 };
 use super::set_memory::set_memory_ro;
 use crate::arch::x86::asm::cr::{read_cr3, write_cr3};
@@ -12,6 +12,7 @@ use crate::arch::x86::asm::page::{
 use crate::arch::x86::kernel::cpu::{Feature, boot_cpu_has};
 use crate::arch::x86::kernel::{head64, sections};
 use crate::mm::memblock::{Memblock, PhysRange, memblock};
+use crate::mm::mm_init::free_reserved_area;
 use crate::mm::{Pfn, PhysAddr, VirtAddr};
 use crate::prelude::*;
 
@@ -159,26 +160,35 @@ pub fn vmemmap_populate(start: Pfn, end: Pfn, entry_size: usize) -> Result {
     let mut at = VirtAddr::new(VMEMMAP_START + start.0 * entry_size).align_down(PAGE);
     let last = VirtAddr::new(VMEMMAP_START + end.0 * entry_size);
     while at < last {
-        let huge = at.as_u64() & (Level::Pmd.size() - 1) == 0 && last - at >= Level::Pmd.size();
+        // An entry above the lowest level means that nothing is mapped around `at` yet.
+        let (_, found) = lookup_address(at);
+        let huge = found >= Level::Pmd
+            && at.as_u64() & (Level::Pmd.size() - 1) == 0
+            && last - at >= Level::Pmd.size();
         let level = if huge { Level::Pmd } else { Level::Pte };
         if slow_virt_to_phys(at).is_none() {
-            let size = level.size();
-            let phys = memblock()
-                .phys_alloc(size, size, PhysAddr::new(u64::MAX))
-                .ok_or(Errno::ENOMEM)?;
-            let bytes = phys_to_virt(phys).as_usize() as *mut u8;
-            // SAFETY: allocated just now, and the direct map covers all memory.
-            unsafe { bytes.write_bytes(0, size as usize) };
-            map_range(at, phys, size, KProt::KERNEL, level)?;
+            vmemmap_populate_one(at, level)?;
         }
         at = at + level.size();
     }
     Ok(())
 }
 
+#[__init]
+fn vmemmap_populate_one(at: VirtAddr, level: Level) -> Result {
+    let size = level.size();
+    let phys = memblock()
+        .phys_alloc(size, size, PhysAddr::new(u64::MAX))
+        .ok_or(Errno::ENOMEM)?;
+    let bytes = phys_to_virt(phys).as_usize() as *mut u8;
+    // SAFETY: allocated just now, and the direct map covers all memory.
+    unsafe { bytes.write_bytes(0, size as usize) };
+    map_range(at, phys, size, KProt::KERNEL, level)
+}
+
 /// Makes constants and what boot alone wrote read-only, in the image and where the direct map
 /// shows the same frames (Linux: `mark_rodata_ro`). Text and constants in the image were never
-/// writable; their second view was.
+/// writable; their second view was. Process context, after `free_initmem`.
 pub fn mark_rodata_ro() {
     let protected = sections::rodata_end() - sections::text_start();
     pr_info!(
@@ -196,6 +206,7 @@ pub fn mark_rodata_ro() {
     if let Err(errno) = done {
         pr_warn!("mark_rodata_ro: {errno:?}, some read-only data stays writable");
     }
+    free_kernel_image_gaps();
 }
 
 fn protect_alias(start: VirtAddr, end: VirtAddr) -> Result {
@@ -208,47 +219,42 @@ fn protect_alias(start: VirtAddr, end: VirtAddr) -> Result {
 }
 
 /// Frees what only boot needed: code, data, the first page tables (Linux: `free_initmem`).
-/// `free` gets each frame; nothing of `[__init_begin, __init_end)` is used afterwards.
+/// Nothing of `[__init_begin, __init_end)` is used afterwards.
 ///
 /// On return: the addresses are not mapped, so that a late call of an init function faults.
-pub fn free_initmem(free: impl FnMut(Pfn)) {
+pub fn free_initmem() {
     let (start, end) = (sections::init_begin(), sections::init_end());
-    free_kernel_image_pages("unused kernel image (initmem)", start, end, free);
+    free_kernel_image_pages("unused kernel image (initmem)", start, end);
 }
 
 /// Frees the room in the image that the symbol table does not fill
 /// (Linux: `mark_rodata_ro`, which frees the gaps between the sections).
-pub fn free_kernel_image_gaps(free: impl FnMut(Pfn)) {
+fn free_kernel_image_gaps() {
     let (start, end) = (kallsyms_used_end(), sections::image_end());
-    free_kernel_image_pages("unused kernel image (rodata/data gap)", start, end, free);
+    free_kernel_image_pages("unused kernel image (rodata/data gap)", start, end);
 }
 
 /// End of the symbol table's last page with something in it.
 fn kallsyms_used_end() -> VirtAddr {
-    let blob = sections::kallsyms_blob();
-    let used = blob
-        .rchunks(PAGE_SIZE)
-        .position(|page| page.iter().any(|&byte| byte != 0))
-        .map_or(0, |unused| blob.len() - unused * PAGE_SIZE);
-    (sections::kallsyms_start() + used as u64).align_up(PAGE)
+    let used = sections::kallsyms_blob().len() as u64;
+    (sections::kallsyms_start() + used).align_up(PAGE)
 }
 
-/// Poisons, unmaps and frees pages of the image (Linux: `free_kernel_image_pages`,
-/// mm/page_alloc.c `free_reserved_area`).
-fn free_kernel_image_pages(what: &str, start: VirtAddr, end: VirtAddr, mut free: impl FnMut(Pfn)) {
-    if start >= end {
-        return;
-    }
+/// Poisons, unmaps and frees pages of the image (Linux: `free_kernel_image_pages`).
+fn free_kernel_image_pages(what: &str, start: VirtAddr, end: VirtAddr) {
+    let mut freed = 0;
     for page in pages(start, end) {
         let Some(phys) = slow_virt_to_phys(page) else {
             continue;
         };
         unmap_range(page, PAGE);
-        let bytes = phys_to_virt(phys).as_usize() as *mut u8;
-        // SAFETY: nobody uses the page by its image address any more (caller), and nobody else
-        // knows the frame yet.
-        unsafe { bytes.write_bytes(POISON_FREE_INITMEM, PAGE_SIZE) };
-        free(phys.pfn());
+        let alias = phys_to_virt(phys);
+        // SAFETY: nobody uses the page by its image address any more (caller), which is the only
+        // one that anybody knew; it was reserved with the image.
+        freed +=
+            unsafe { free_reserved_area(alias, alias + PAGE, Some(POISON_FREE_INITMEM), None) };
     }
-    pr_info!("Freeing {what} memory: {}K", (end - start) >> 10);
+    if freed != 0 {
+        pr_info!("Freeing {what} memory: {}K", freed * PAGE / 1024);
+    }
 }

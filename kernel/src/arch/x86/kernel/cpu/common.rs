@@ -213,7 +213,7 @@ fn cache_size(level: u32, extended_level: u32) -> u32 {
         if let Some(leaf) = last {
             let field = |shift: u32, mask: u32| u64::from(leaf.ebx >> shift & mask) + 1;
             let bytes = field(22, 0x3ff) * field(12, 0x3ff) * field(0, 0xfff);
-            return (bytes * (u64::from(leaf.ecx) + 1) >> 10) as u32;
+            return (bytes * (u64::from(leaf.ecx) + 1) / 1024) as u32;
         }
     }
     if extended_level >= 0x8000_0006 {
