@@ -150,8 +150,12 @@ impl EventPoll {
         })
     }
 
+    /// Ends a watch; the caller drops it unlocked. Its number leaves the ready list, or its next
+    /// owner would find itself there.
     fn take_slot(&self, slot: usize) -> Option<Watch> {
-        self.watches.lock().get_mut(slot)?.take()
+        let watch = self.watches.lock().get_mut(slot)?.take();
+        self.ready.list.lock().retain(|&queued| queued != slot);
+        watch
     }
 
     /// Watches a file. Errors: EEXIST, ENOMEM.
@@ -215,8 +219,6 @@ impl EventPoll {
         };
         file.epoll.remove(&self.me, slot);
         let watch = self.take_slot(slot);
-        // A stale number must not stay: its next owner would be thought queued.
-        self.ready.list.lock().retain(|&queued| queued != slot);
         drop(watch);
         true
     }

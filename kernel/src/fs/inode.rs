@@ -267,7 +267,7 @@ const LINK_MAX: u32 = 1 << 30;
 static INODE_HASHTABLE: WeakTable<Inode> = WeakTable::new();
 
 /// Sizes the inode hash table for `total_bytes` of memory (Linux: `inode_init_early`).
-pub fn inode_init(total_bytes: u64) {
+pub fn inode_init_early(total_bytes: u64) {
     INODE_HASHTABLE.init("Inode-cache", total_bytes, 17);
 }
 
