@@ -70,6 +70,13 @@ pub fn d_path(path: &Path, root: Option<&Path>) -> Vec<u8> {
     if let Some(name) = path.dentry.sb.ops.dname(&path.dentry) {
         return name.into_bytes();
     }
+    let nameless = path.dentry.is_root() && !Arc::ptr_eq(&path.dentry, &path.mnt.root);
+    if nameless {
+        let mut text = b"/".to_vec();
+        path.dentry.with_name(|name| text.extend_from_slice(name));
+        text.extend_from_slice(b" (deleted)");
+        return text;
+    }
     let found = prepend_path(path, root);
     let mut text = join(&found.components);
     if path.dentry.is_unlinked() {

@@ -258,7 +258,7 @@ pub struct Rename<'a> {
 
 /// Wall clock time in ns since 1970 for time stamps (Linux: `current_time`).
 pub fn current_time() -> i64 {
-    i64::try_from(crate::kernel::time::ktime_get_real()).unwrap_or(i64::MAX)
+    i64::try_from(crate::kernel::time::timekeeping::ktime_get_coarse_real()).unwrap_or(i64::MAX)
 }
 
 /// Adds to a counter that user space can push up; refuses at the top instead of wrapping.
@@ -267,7 +267,7 @@ const LINK_MAX: u32 = 1 << 30;
 static INODE_HASHTABLE: WeakTable<Inode> = WeakTable::new();
 
 /// Sizes the inode hash table for `total_bytes` of memory (Linux: `inode_init_early`).
-pub fn inode_init(total_bytes: u64) {
+pub fn inode_init_early(total_bytes: u64) {
     INODE_HASHTABLE.init("Inode-cache", total_bytes, 17);
 }
 

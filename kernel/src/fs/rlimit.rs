@@ -1,12 +1,10 @@
 //! The resource limits that files know (Linux: include/linux/sched/signal.h, `rlimit`).
 #![forbid(unsafe_code)]
 
-use uapi::resource::{INR_OPEN_CUR, RLIM_INFINITY, RLIMIT_NOFILE};
+use crate::kernel::sched::current;
 
-/// The running task's soft limit.
+/// The running task's soft limit; numbers are those of `uapi::resource`.
+#[inline]
 pub fn rlimit(resource: u32) -> u64 {
-    match resource {
-        RLIMIT_NOFILE => u64::from(INR_OPEN_CUR),
-        _ => RLIM_INFINITY,
-    }
+    current().signal.rlimit(resource)
 }

@@ -86,8 +86,15 @@ pub enum PidType {
     Sid,
 }
 
+impl Default for PidTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PidTable {
-    const fn new() -> Self {
+    /// No tasks.
+    pub const fn new() -> Self {
         Self {
             chunks: Vec::new(),
             last: 0,

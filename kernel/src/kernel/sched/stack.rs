@@ -57,10 +57,10 @@ impl KernelStack {
     /// Whether the end mark is intact (Linux: `!task_stack_end_corrupted`).
     #[inline]
     pub fn end_is_intact(&self) -> bool {
+        let end = core::ptr::with_exposed_provenance::<u64>(self.area.addr().as_usize());
         // SAFETY: the stack is mapped while `self` exists, and its lowest word is aligned.
-        let mark =
-            unsafe { core::ptr::with_exposed_provenance::<u64>(self.area.addr().as_usize()).read() };
-        mark == STACK_END_MAGIC
+        let word = unsafe { end.read() };
+        word == STACK_END_MAGIC
     }
 }
 
