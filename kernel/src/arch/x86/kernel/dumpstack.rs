@@ -248,7 +248,9 @@ fn read_frame(fp: u64) -> Option<Frame> {
         let regs = fp - 1;
         on_known_stack(regs, size_of::<PtRegs>())?;
         // SAFETY: entry code put a frame there; it is on a stack of ours, which stays mapped.
-        return Some(Frame::Regs(unsafe { &*(regs as *const PtRegs) }));
+        let regs = unsafe { &*(regs as *const PtRegs) };
+        // A kernel thread's frame is empty: it has never been in user space.
+        return (regs.cs != 0).then_some(Frame::Regs(regs));
     }
     if fp == 0 || fp & 7 != 0 {
         return None;

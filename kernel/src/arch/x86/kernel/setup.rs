@@ -3,8 +3,10 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use super::acpi;
 use super::cpu::{self, Feature, boot_cpu_has};
 use super::e820::{E820Kind, E820Table};
+use super::tsc;
 use super::head64::{boot_params, init_stack, loader_memory, raw_memory_map};
 use super::sections;
 use crate::arch::x86::asm::page::{PAGE_SHIFT, PAGE_SIZE, phys_to_virt};
@@ -59,6 +61,7 @@ pub fn setup_arch() {
     report_nx();
     e820_limit(); //                    `mem=` changes the map before anything counts pages
     trim_bios_range();
+    tsc::tsc_early_init(); //           log lines have times from here on
     report_last_pfn();
     pat_init();
     pat_report();
@@ -66,6 +69,7 @@ pub fn setup_arch() {
     init_mem_mapping().expect("no memory for page tables");
     release_loader_memory(); //         its page tables are no longer in use
     reserve_initrd();
+    acpi::acpi_boot_init(boot_params()); // needs the direct map, not the heap
     free_area_init().expect("no memory for the page array"); // the last big piece of memblock
 }
 

@@ -31,17 +31,16 @@ pub fn tsc_khz() -> u64 {
     tsc_hz() / 1000
 }
 
-/// Measures the rate as early as possible (Linux: `tsc_early_init`); log lines get times from
-/// here on. Needs no heap and no interrupts; with ACPI tables read it has more to measure by.
+/// Measures the rate as early as possible, by what needs no tables (Linux: `tsc_early_init`);
+/// log lines get times from here on. Needs no heap and no interrupts.
 #[__init]
 pub fn tsc_early_init() {
-    const CPUID_TSC: u32 = 1 << 4;
-    if __cpuid(1).edx & CPUID_TSC == 0 || tsc_hz() != 0 {
-        return;
+    if let Some(hz) = determine_hz() {
+        set_tsc_hz(hz);
     }
-    let Some(hz) = determine_hz() else {
-        return;
-    };
+}
+
+fn set_tsc_hz(hz: u64) {
     TSC_HZ.store(hz, Ordering::Relaxed);
     let khz = hz / 1000;
     set_cpu_khz(khz as u32);
@@ -59,12 +58,13 @@ fn determine_hz() -> Option<u64> {
         KNOWN_FREQ.store(true, Ordering::Relaxed);
         return Some(hz);
     }
-    if let Some(hz) = quick_pit_calibrate() {
-        pr_info!("tsc: Fast TSC calibration using PIT");
-        return Some(hz);
+    // An SMI or a busy host can spoil one try.
+    let hz = (0..3).find_map(|_| quick_pit_calibrate());
+    match hz {
+        Some(_) => pr_info!("tsc: Fast TSC calibration using PIT"),
+        None => pr_info!("tsc: Fast TSC calibration failed"),
     }
-    pr_info!("tsc: Fast TSC calibration failed");
-    calibrate_by_reference()
+    hz
 }
 
 /// What CPUID says (Linux: `native_calibrate_tsc`, `cpu_khz_from_cpuid`).
@@ -277,11 +277,15 @@ fn is_stable() -> bool {
     boot_cpu_has(Feature::CONSTANT_TSC) || boot_cpu_has(Feature::HYPERVISOR)
 }
 
-/// Measures the rate if that was not possible before, and offers the counters as clock sources
+/// Measures the rate by another counter if that was not possible before, and offers the counters as clock sources
 /// (Linux: `tsc_init`, `init_tsc_clocksource`). Heap needed.
 #[__init]
 pub fn tsc_init() {
-    tsc_early_init();
+    if tsc_hz() == 0
+        && let Some(hz) = calibrate_by_reference()
+    {
+        set_tsc_hz(hz);
+    }
     if hpet::hpet_enable() {
         hpet::register_clocksource();
     }
@@ -291,6 +295,11 @@ pub fn tsc_init() {
         return;
     }
     clocksource_register(Arc::new(Tsc));
+}
+
+/// Whether something counts that interrupts need not drive.
+pub fn has_clocksource() -> bool {
+    tsc_hz() != 0 || Reference::find().is_some()
 }
 
 /// Loops per jiffy of `__delay`, when the counter's rate is known (Linux: `lpj_fine`).
