@@ -145,8 +145,12 @@ impl fmt::Display for VmaAddr<'_> {
 /// Name, start and size of the file mapping that holds `addr`; `None` also when the areas are
 /// being changed, because this must not wait.
 fn vma_name(addr: u64) -> Option<(String, u64, u64)> {
-    let _ = addr;
-    None
+    let mm = sched::current().mm()?;
+    let map = mm.try_read()?;
+    let vma = map.vmas.lookup(addr)?;
+    let name = vma.file.as_ref()?.path.dentry.name();
+    let name = String::from_utf8_lossy(&name).into_owned();
+    Some((name, vma.start, vma.end - vma.start))
 }
 
 /// A fault of kernel code that no page can cure: the fix-up of a copy, or an oops
