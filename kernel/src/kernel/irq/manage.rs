@@ -81,7 +81,8 @@ fn add_action(state: &mut DescState, action: IrqAction) -> Result<Arc<[IrqAction
     }
     let shared = |action: &IrqAction| action.flags.contains(IrqfFlags::SHARED);
     let first = state.actions.is_empty();
-    if !first && !(shared(&action) && state.actions.iter().all(shared)) {
+    let all_shared = shared(&action) && state.actions.iter().all(shared);
+    if !first && !all_shared {
         return Err(Errno::EBUSY);
     }
     let auto_enable = !action.flags.contains(IrqfFlags::NO_AUTOEN);

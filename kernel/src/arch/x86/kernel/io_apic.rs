@@ -277,8 +277,11 @@ impl IrqChip for IoApicChip {
 }
 
 /// Masks every line: before a restart (Linux: `disable_IO_APIC`).
+/// The code that restarts may have been interrupted inside the lock: then they stay as they are.
 pub fn disable() {
-    let state = STATE.lock();
+    let Some(state) = STATE.try_lock() else {
+        return;
+    };
     for apic in &state.apics[..state.count] {
         (0..apic.pins).for_each(|pin| apic.write_entry(pin, ENTRY_MASKED));
     }

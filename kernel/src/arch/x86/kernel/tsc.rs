@@ -105,7 +105,8 @@ fn pit_expect_msb(value: u8) -> Option<(u64, u64)> {
         count += 1;
     }
     // An emulated or trapped port may be so slow that a step goes by in a few reads.
-    (count > 5).then(|| (now, get_cycles() - before))
+    let error = get_cycles() - before;
+    (count > 5).then_some((now, error))
 }
 
 /// Counts TSC ticks over some steps of the timer, until the uncertainty of both ends is small
@@ -115,9 +116,9 @@ fn quick_pit_calibrate() -> Option<u64> {
     let (start, error1) = pit_expect_msb(0xff)?;
     for step in 1..=MAX_QUICK_PIT_STEPS {
         let (end, error2) = pit_expect_msb(0xff - step as u8)?;
-        let delta = end - start;
+        let delta = end.saturating_sub(start);
         // Too unsure to get better in time: something else must do.
-        if step == 1 && error1 + error2 >= delta * MAX_QUICK_PIT_STEPS >> QUICK_PIT_PRECISION {
+        if step == 1 && error1 + error2 >= (delta * MAX_QUICK_PIT_STEPS) >> QUICK_PIT_PRECISION {
             return None;
         }
         if error1 + error2 < delta >> QUICK_PIT_PRECISION {
