@@ -5,6 +5,8 @@
 //! what is left. The wait half is in `exit/wait.rs`.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod tests;
 mod wait;
 
 pub use wait::{sys_wait4, sys_waitid};
