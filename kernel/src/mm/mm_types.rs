@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicI64, Ordering};
 
 use crate::arch::PAGE_SHIFT;
 use crate::fs::file::File;
-use crate::kernel::locking::{RwSemaphore, RwSemReadGuard, RwSemWriteGuard};
+use crate::kernel::locking::{RwSemaphore, RwSemaphoreReadGuard, RwSemaphoreWriteGuard};
 use crate::kernel::sched::current;
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::pgtable::PageTable;
@@ -157,13 +157,13 @@ impl MmStruct {
 
     /// Shared `mmap_lock` (Linux: `mmap_read_lock`).
     #[inline]
-    pub fn read(&self) -> RwSemReadGuard<'_, Mmap> {
+    pub fn read(&self) -> RwSemaphoreReadGuard<'_, Mmap> {
         self.mmap.read()
     }
 
     /// Exclusive `mmap_lock` (Linux: `mmap_write_lock`).
     #[inline]
-    pub fn write(&self) -> RwSemWriteGuard<'_, Mmap> {
+    pub fn write(&self) -> RwSemaphoreWriteGuard<'_, Mmap> {
         self.mmap.write()
     }
 
