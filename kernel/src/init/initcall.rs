@@ -93,7 +93,7 @@ fn check_tripwires(symbol: &str, preempt_before: i32) {
         arch::local_irq_enable();
     }
     if !complaint.is_empty() {
-        crate::warn!("initcall {symbol} returned with {complaint}");
+        crate::kernel::bug::warn_slowpath(Some(format_args!("initcall {symbol} returned with {complaint}")));
     }
 }
 

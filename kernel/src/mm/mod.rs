@@ -28,6 +28,7 @@ pub mod percpu;
 pub mod pgtable;
 pub mod shmem;
 pub mod rodata_test;
+pub mod shmem;
 pub mod show_mem;
 mod slab;
 pub mod slab_common;

@@ -24,6 +24,7 @@ pub use asm::percpu::{
 };
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
+pub use kernel::cpu::{check_bugs, print_cpu_info};
 pub use kernel::early_printk::early_console_write;
 pub use kernel::head64::boot_params;
 pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
@@ -54,8 +55,6 @@ pub use kernel::setup::{
     boot_command_line, free_initrd_mem, initrd_bytes, max_pfn, set_initrd_len, setup_arch,
 };
 pub use kernel::setup_percpu::{setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id};
-pub use kernel::tsc::get_cycles;
-pub use lib::usercopy::{raw_copy_from_user, raw_copy_to_user};
 pub use mm::dump_pagetables::debug_checkwx;
 pub use mm::init::{free_initmem, mark_rodata_ro, vmemmap_populate};
 pub use mm::init_64::{

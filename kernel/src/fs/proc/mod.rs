@@ -7,9 +7,12 @@
 //! | `root.rs` | the root directory, mounting, entries that come and go (processes) |
 #![forbid(unsafe_code)]
 
+pub mod array;
 pub mod generic;
 pub mod inode;
+pub mod misc;
 pub mod root;
+pub mod task_mmu;
 
 pub use generic::{
     ProcDirEntry, ProcFile, proc_create, proc_create_rw, proc_create_single, proc_mkdir,

@@ -280,7 +280,7 @@ early_param!("ignore_loglevel", ignore_loglevel);
 static LOG_BUF_LEN: AtomicU64 = AtomicU64::new(0);
 
 fn log_buf_len(value: &str) -> Result {
-    let (bytes, _) = crate::lib::cmdline::memparse(value.as_bytes());
+    let (bytes, _) = crate::lib::cmdline::memparse(value);
     if bytes == 0 {
         return Err(Errno::EINVAL);
     }

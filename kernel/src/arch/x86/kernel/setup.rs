@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::cpu::{self, Feature, boot_cpu_has};
 use super::e820::{E820Kind, E820Table};
-use super::head64::{boot_params, loader_memory, raw_memory_map};
+use super::head64::{boot_params, init_stack, loader_memory, raw_memory_map};
 use super::sections;
 use crate::arch::x86::asm::page::{PAGE_SHIFT, PAGE_SIZE, phys_to_virt};
 use crate::arch::x86::mm::init::{ISA_END_ADDRESS, init_mem_mapping, reserve_kernel_image};
@@ -16,7 +16,7 @@ use crate::kernel::resource::IOMEM_RESOURCE;
 use crate::lib::cmdline::{memparse, parse_args};
 use crate::mm::memblock::{PhysRange, memblock, memblock_init};
 use crate::mm::mm_init::{free_area_init, free_reserved_area};
-use crate::mm::{Pfn, PhysAddr};
+use crate::mm::{Pfn, PhysAddr, VirtAddr};
 use crate::prelude::*;
 
 /// Page frames that the direct map has room for.
@@ -304,6 +304,7 @@ fn e820_reserve_resources() -> Result {
         let name = entry.kind.resource_name();
         IOMEM_RESOURCE.insert(entry.addr, entry.end() - 1, name)?;
     }
+    let bss_start = VirtAddr::new(init_stack().0); // its first page is the unmapped guard
     let parts = [
         (sections::text_start(), sections::text_end(), "Kernel code"),
         (
@@ -312,7 +313,7 @@ fn e820_reserve_resources() -> Result {
             "Kernel rodata",
         ),
         (sections::data_start(), sections::data_end(), "Kernel data"),
-        (sections::bss_start(), sections::bss_stop(), "Kernel bss"),
+        (bss_start, sections::bss_stop(), "Kernel bss"),
     ];
     for (start, end, name) in parts {
         // The boot loader may have scattered a part over memory: then it has no one range.
