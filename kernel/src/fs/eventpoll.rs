@@ -20,7 +20,7 @@ use crate::fs::file::{File, FileOperations, fget};
 use crate::fs::sleep_lock::SleepLock;
 use crate::kernel::sched::poll::PollWake;
 use crate::kernel::sched::wait::{PollTable, WaitQueueHead};
-use crate::kernel::signal::sigaction::{restore_saved_sigmask_unless, set_user_sigmask};
+use crate::kernel::signal::{restore_saved_sigmask_unless, set_user_sigmask};
 use crate::kernel::time::timespec_to_ns;
 use crate::mm::UserAddr;
 use crate::mm::uaccess::{copy_to_user, get_user};

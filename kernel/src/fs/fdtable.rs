@@ -4,7 +4,7 @@
 //! after it is released, because closing may sleep.
 #![forbid(unsafe_code)]
 
-use crate::fs::file::File;
+use crate::fs::file::{File, fmode};
 use crate::fs::locks::filp_close;
 use crate::prelude::*;
 
@@ -169,6 +169,15 @@ impl FilesStruct {
         }
     }
 
+    /// The file behind a descriptor, unless it was opened with O_PATH. Errors: EBADF.
+    pub fn fget(&self, fd: i32) -> Result<Arc<File>> {
+        let file = self.get(fd)?;
+        if file.mode & fmode::PATH != 0 {
+            return Err(Errno::EBADF);
+        }
+        Ok(file)
+    }
+
     /// Reserves the lowest free descriptor that is at least `from` and below `limit`
     /// (Linux: `alloc_fd`). Errors: EMFILE, ENOMEM.
     pub fn alloc(&self, from: u32, limit: u64, on_exec: OnExec) -> Result<UnusedFd<'_>> {
@@ -310,7 +319,7 @@ impl FilesStruct {
     }
 
     /// Number of slots, for `FDSize` in /proc/PID/status.
-    pub fn size(&self) -> usize {
+    pub fn max_fds(&self) -> usize {
         self.table.lock().files.len().max(NR_OPEN_DEFAULT)
     }
 

@@ -15,7 +15,7 @@ use crate::fs::rlimit::rlimit;
 use crate::kernel::sched::current;
 use crate::kernel::sched::wait::PollTable;
 use crate::kernel::signal::RestartBlock;
-use crate::kernel::signal::sigaction::{restore_saved_sigmask_unless, set_user_sigmask};
+use crate::kernel::signal::{restore_saved_sigmask_unless, set_user_sigmask};
 use crate::kernel::time::{ktime_get, ns_to_timespec, timespec_to_ns, timeval_to_ns};
 use crate::mm::UserAddr;
 use crate::mm::uaccess::{copy_from_user, copy_to_user, get_user, put_user};
@@ -240,7 +240,7 @@ impl FdSets {
     /// Errors: EINVAL, EFAULT, ENOMEM.
     fn copy(files: &FilesStruct, nfds: i32, user: [UserAddr; 3]) -> Result<Self> {
         let nfds = usize::try_from(nfds).map_err(|_| Errno::EINVAL)?;
-        let nfds = nfds.min(files.size());
+        let nfds = nfds.min(files.max_fds());
         let words = nfds.div_ceil(64);
         let mut sets = Self {
             nfds,

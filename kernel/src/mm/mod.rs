@@ -26,7 +26,6 @@ pub mod page_alloc;
 mod page_poison;
 pub mod percpu;
 pub mod pgtable;
-pub mod shmem;
 pub mod rodata_test;
 pub mod shmem;
 pub mod show_mem;
