@@ -239,7 +239,7 @@ fn status_signals(text: &mut String, task: &Task) {
 
 fn status_rights(text: &mut String, task: &Task) {
     let cred = task.cred();
-    let cpus = task.se.cpus_allowed();
+    let cpus = task.se.cpus_mask();
     let online = crate::kernel::cpu::CPU_ONLINE.bits();
     let width = 64 - online.leading_zeros().min(63);
     let mask = crate::lib::bitmap::Bitmap::<1>::from_words([cpus & online]);
