@@ -179,7 +179,7 @@ pub fn pid_status(task: &Arc<Task>) -> String {
          Uid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t{}\nGroups:\t",
         escape_name(&task.comm()), task_state_text(task), task.tgid(), task.pid(),
         cred.uid, cred.euid, cred.suid, cred.fsuid, cred.gid, cred.egid, cred.sgid, cred.fsgid,
-        task.files().map_or(0, |files| files.max_fds()),
+        task.files().map_or(0, |files| files.size()),
     );
     for group in cred.groups.iter() {
         let _ = write!(text, "{group} ");

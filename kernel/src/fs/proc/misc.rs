@@ -148,7 +148,7 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, fn(&mut String) -> Result); 14] = [
+    let files: [(&'static str, fn(&mut String) -> Result); 12] = [
         ("version", version_show),
         ("cmdline", cmdline_show),
         ("bootconfig", bootconfig_show),
@@ -160,8 +160,6 @@ fn proc_misc_init() -> Result {
         ("tty/drivers", tty_drivers_show),
         ("ioports", ioports_show),
         ("swaps", swaps_show),
-        ("filesystems", crate::fs::filesystems::filesystems_proc_show),
-        ("devices", crate::fs::char_dev::devices_proc_show),
         ("timer_list", timer_list_show),
     ];
     for (name, show) in files {
