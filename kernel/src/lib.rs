@@ -17,11 +17,10 @@ extern crate alloc;
 
 pub mod arch;
 #[macro_use]
-pub mod init;
-#[macro_use]
 pub mod kernel;
 pub mod drivers;
 pub mod fs;
+pub mod init;
 // A crate root named lib.rs hides a directory named lib, so the path is spelt out.
 #[path = "lib/mod.rs"]
 pub mod lib;

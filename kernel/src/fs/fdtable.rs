@@ -319,7 +319,7 @@ impl FilesStruct {
     }
 
     /// Number of slots, for `FDSize` in /proc/PID/status.
-    pub fn max_fds(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.table.lock().files.len().max(NR_OPEN_DEFAULT)
     }
 

@@ -240,7 +240,7 @@ impl FdSets {
     /// Errors: EINVAL, EFAULT, ENOMEM.
     fn copy(files: &FilesStruct, nfds: i32, user: [UserAddr; 3]) -> Result<Self> {
         let nfds = usize::try_from(nfds).map_err(|_| Errno::EINVAL)?;
-        let nfds = nfds.min(files.max_fds());
+        let nfds = nfds.min(files.size());
         let words = nfds.div_ceil(64);
         let mut sets = Self {
             nfds,

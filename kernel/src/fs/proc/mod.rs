@@ -12,7 +12,6 @@ pub mod generic;
 pub mod inode;
 pub mod misc;
 pub mod root;
-pub mod task_mmu;
 
 pub use generic::{
     ProcDirEntry, ProcFile, proc_create, proc_create_rw, proc_create_single, proc_mkdir,

@@ -175,7 +175,7 @@ pub fn sys_rt_sigtimedwait(set: UserAddr, info: UserAddr, timeout: UserAddr, siz
 }
 
 fn sigtimedwait(wanted: u64, deadline: Option<u64>) -> Result<SigInfo> {
-    if let Some(info) = super::deliver::dequeue_signal(!wanted) {
+    if let Some(info) = dequeue_signal(!wanted) {
         return Ok(info);
     }
     if deadline.is_some_and(|end| end <= time::ktime_get()) {
@@ -188,7 +188,7 @@ fn sigtimedwait(wanted: u64, deadline: Option<u64>) -> Result<SigInfo> {
     task.recalc_sigpending();
     let timed_out = time::sleep_until_interruptible(deadline).is_ok();
     task.blocked.store(blocked, Ordering::Relaxed);
-    match super::deliver::dequeue_signal(!wanted) {
+    match dequeue_signal(!wanted) {
         Some(info) => Ok(info),
         None if timed_out => Err(Errno::EAGAIN),
         None => Err(Errno::EINTR),

@@ -156,7 +156,7 @@ pub fn sys_nanosleep(request: UserAddr, remaining: UserAddr) -> Result {
 pub fn sys_clock_nanosleep(clock: i32, flags: u32, request: UserAddr, remaining: UserAddr) -> Result {
     check_sleep_clock(clock)?;
     let ns = timespec_to_ns(&get_user::<Timespec>(request)?)?;
-    if flags as u32 & TIMER_ABSTIME == 0 {
+    if flags & TIMER_ABSTIME == 0 {
         return relative_sleep(clock, ns, remaining);
     }
     let slept = match clock {
