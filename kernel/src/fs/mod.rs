@@ -64,5 +64,7 @@ pub mod utimes;
 pub mod xattr;
 
 mod setup;
+#[cfg(test)]
+mod tests;
 
 pub use setup::{memory_bytes, vfs_caches_init};

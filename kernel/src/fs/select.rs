@@ -34,7 +34,7 @@ fn deadline_after(ns: u64) -> u64 {
 
 /// Looks at files until `scan` finds some, a signal comes or the deadline has passed; returns
 /// how many were found. Errors: EINTR, ENOMEM.
-fn wait_for_files(
+pub(super) fn wait_for_files(
     deadline: Deadline,
     mut scan: impl FnMut(Option<&mut PollTable>) -> usize,
 ) -> Result<usize> {

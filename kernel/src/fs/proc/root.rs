@@ -85,6 +85,12 @@ static PROC_FS: FileSystemType = FileSystemType {
     },
 };
 
+/// The file system type.
+#[cfg(test)]
+pub fn proc_fs() -> &'static FileSystemType {
+    &PROC_FS
+}
+
 /// Options of proc change nothing here, but must be known. Errors: EINVAL.
 fn check_options(request: &MountRequest<'_>) -> Result {
     let known = ["hidepid", "gid", "subset"];
