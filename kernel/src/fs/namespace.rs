@@ -112,6 +112,10 @@ pub fn init_mount_tree() {
     let task = current();
     let old = task.fs.lock().replace(fs);
     drop(old);
+    // Pid 1 gets a copy of this table, and opens the console in it.
+    let files = Arc::new(crate::fs::fdtable::FilesStruct::new());
+    let old = task.files.lock().replace(files);
+    drop(old);
 }
 
 /// Which MS_* flags the mount itself gets (Linux: `path_mount`).

@@ -12,7 +12,9 @@ use crate::arch::x86::mm::init::{ISA_END_ADDRESS, init_mem_mapping, reserve_kern
 use crate::arch::x86::mm::init_64::{Cache, slow_virt_to_phys};
 use crate::arch::x86::mm::ioremap::{ioremap, iounmap};
 use crate::arch::x86::mm::pat::{pat_init, pat_report};
+use crate::kernel::cpu::set_cpu_possible;
 use crate::kernel::resource::IOMEM_RESOURCE;
+use crate::mm::percpu::NR_CPUS;
 use crate::lib::cmdline::{memparse, parse_args};
 use crate::mm::memblock::{PhysRange, memblock, memblock_init};
 use crate::mm::mm_init::{free_area_init, free_reserved_area};
@@ -57,6 +59,7 @@ pub fn setup_arch() {
     cpu::common::early_cpu_init(); //   features decide how memory is mapped
     e820_memory_setup(); //             says what the firmware said
     report_nx();
+    super::tsc::tsc_early_init(); //     log lines get times from here on
     e820_limit(); //                    `mem=` changes the map before anything counts pages
     trim_bios_range();
     report_last_pfn();
@@ -66,7 +69,19 @@ pub fn setup_arch() {
     init_mem_mapping().expect("no memory for page tables");
     release_loader_memory(); //         its page tables are no longer in use
     reserve_initrd();
+    super::acpi::acpi_boot_init(boot_params()); // interrupt controllers, CPUs
     free_area_init().expect("no memory for the page array"); // the last big piece of memblock
+    prefill_possible_map(); //          before per-CPU areas are made for that many
+}
+
+/// Every CPU that the tables list may come up (Linux: `prefill_possible_map`).
+#[__init]
+fn prefill_possible_map() {
+    let cpus = super::acpi::nr_cpus().min(NR_CPUS);
+    for cpu in 0..cpus {
+        set_cpu_possible(cpu);
+    }
+    pr_info!("smpboot: Allowing {cpus} CPUs, 0 hotplug CPUs");
 }
 
 /// The command line as the loader gave it, or the default (Linux: `boot_command_line`).
