@@ -96,6 +96,8 @@ fn proc_files_show_their_text_in_any_portion() {
         assert!(world.lwalk("/proc/4711").is_ok());
         ALIVE.store(false, core::sync::atomic::Ordering::Relaxed);
         assert_eq!(world.lwalk("/proc/4711").err(), Some(Errno::ENOENT));
+        assert_eq!(world.umount("/proc", 0), Err(Errno::EBUSY));
+        drop(file);
         assert_eq!(world.umount("/proc", 0), Ok(()));
     });
 }

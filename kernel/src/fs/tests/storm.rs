@@ -202,7 +202,7 @@ fn compare(world: &World, model: &Model) {
 fn a_storm_of_operations_agrees_with_the_model() {
     for seed in 1..=4u64 {
         in_world(move |world| {
-            let (mut model, mut dice) = (Model::new(), Dice(seed * 0x9e37_79b9_7f4a_7c15));
+            let (mut model, mut dice) = (Model::new(), Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
             for round in 0..3000 {
                 step(world, &mut model, &mut dice);
                 if round % 500 == 0 {
