@@ -293,6 +293,9 @@ fn default_rlimits() -> [Rlimit; uapi::resource::RLIM_NLIMITS as usize] {
 pub struct SigContext {
     /// Mask to put back after sigsuspend, ppoll or pselect6; `None` when there is none.
     pub saved_mask: Option<u64>,
+    /// The mask that sigtimedwait(2) has opened for a while: these signals still count as
+    /// blocked for whoever asks whether they are ignored.
+    pub real_blocked: u64,
     /// sigaltstack(2).
     pub altstack: StackT,
     /// Absolute end (ns, CLOCK_MONOTONIC) and user pointer of an interrupted sleep for

@@ -75,10 +75,9 @@ pub fn send_signal(info: &SigInfo, task: &Arc<Task>, target: Target) -> Result {
     prepare_stop_cont(sig, task);
     let action = &actions[sig as usize - 1];
     let forced = info.si_code == SI_KERNEL || info.si_code > 0;
-    if protected(task, action, sig, forced) {
-        return Ok(());
-    }
-    if action_ignores(action, sig) && !task.blocks(sig) {
+    // A blocked signal is kept, whatever its action: that may change, or sigtimedwait takes it.
+    let kept = task.blocks(sig) || in_set(task.sigctx.lock().real_blocked, sig);
+    if !kept && (protected(task, action, sig, forced) || action_ignores(action, sig)) {
         return Ok(());
     }
     queue_signal(info, task, target)?;

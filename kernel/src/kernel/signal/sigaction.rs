@@ -184,10 +184,12 @@ fn sigtimedwait(wanted: u64, deadline: Option<u64>) -> Result<SigInfo> {
     // While we sleep the wanted signals are unblocked, so that they wake us.
     let task = current();
     let blocked = task.blocked.load(Ordering::Relaxed);
+    task.sigctx.lock().real_blocked = blocked;
     task.blocked.store(blocked & !wanted, Ordering::Relaxed);
     task.recalc_sigpending();
     let timed_out = time::sleep_until_interruptible(deadline).is_ok();
     task.blocked.store(blocked, Ordering::Relaxed);
+    task.sigctx.lock().real_blocked = 0;
     match dequeue_signal(!wanted) {
         Some(info) => Ok(info),
         None if timed_out => Err(Errno::EAGAIN),
