@@ -233,7 +233,10 @@ struct Extent {
 impl Extent {
     fn new() -> Extent {
         Extent {
-            code: u64::MAX..0,
+            code: Range {
+                start: u64::MAX,
+                end: 0,
+            },
             ..Extent::default()
         }
     }

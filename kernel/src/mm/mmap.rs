@@ -612,7 +612,7 @@ fn populate_access(flags: VmFlags) -> Option<super::memory::FaultAccess> {
 
 /// The pages of munmap(2) and its like. Errors: EINVAL.
 fn checked_range(addr: u64, len: u64) -> Result<Range<u64>> {
-    if addr % PAGE != 0 || addr > TASK_SIZE || len > TASK_SIZE - addr {
+    if !addr.is_multiple_of(PAGE) || addr > TASK_SIZE || len > TASK_SIZE - addr {
         return Err(Errno::EINVAL);
     }
     let len = page_align(len)
@@ -654,7 +654,7 @@ fn place_request(map: &Mmap, request: &MmapRequest) -> Result<u64> {
     if request.len > TASK_SIZE || request.addr > TASK_SIZE - request.len {
         return Err(Errno::ENOMEM);
     }
-    if request.addr % PAGE != 0 {
+    if !request.addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     if request.addr < MMAP_MIN_ADDR && !capable(CAP_SYS_RAWIO) {
@@ -701,7 +701,7 @@ fn make_area(map: &Mmap, request: &MmapRequest, start: u64) -> Result<Vma> {
 
 /// mmap(2). Errors: EACCES, EAGAIN, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM, EOVERFLOW, EPERM.
 pub fn sys_mmap(addr: u64, len: u64, prot: u64, flags: u64, fd: i32, offset: u64) -> Result<u64> {
-    if offset % PAGE != 0 {
+    if !offset.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let flags = flags as u32;

@@ -161,7 +161,7 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, fn(&mut String) -> Result); 12] = [
+    let files: [(&'static str, super::generic::Show); 12] = [
         ("version", version_show),
         ("cmdline", cmdline_show),
         ("bootconfig", bootconfig_show),

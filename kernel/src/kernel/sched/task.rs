@@ -266,8 +266,9 @@ pub(super) fn current_task() -> CurrentTask {
     let task = arch::current_ptr();
     assert!(!task.is_null(), "no current task");
     // SAFETY: the scheduler keeps the running task alive, and this handle stays on its stack.
+    let task = unsafe { &*task };
     CurrentTask {
-        task: unsafe { &*task },
+        task,
         _not_send: core::marker::PhantomData,
     }
 }

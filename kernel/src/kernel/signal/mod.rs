@@ -27,7 +27,7 @@ pub use sigaction::*;
 use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use uapi::resource::{RLIM_INFINITY, Rlimit};
+use uapi::resource::Rlimit;
 use uapi::signal::*;
 
 use crate::kernel::sched::task::{Pid, Task};
