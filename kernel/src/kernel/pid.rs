@@ -454,7 +454,7 @@ pub fn sys_gettid() -> Result<i32> {
 }
 /// getppid(2): the parent process, 0 for pid 1.
 pub fn sys_getppid() -> Result<i32> {
-    Ok(current().real_parent().map_or(0, |parent| parent.tgid()))
+    Ok(current().ppid.load(Ordering::Relaxed))
 }
 
 /// setpgid(2): moves a process to another group or makes it lead a new one. Errors: EINVAL for a
