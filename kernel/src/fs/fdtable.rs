@@ -4,7 +4,7 @@
 //! after it is released, because closing may sleep.
 #![forbid(unsafe_code)]
 
-use crate::fs::file::File;
+use crate::fs::file::{File, fmode};
 use crate::fs::locks::filp_close;
 use crate::prelude::*;
 
@@ -67,9 +67,7 @@ impl FdTable {
             .map_err(|_| Errno::ENOMEM)?;
         for bits in [&mut self.open, &mut self.cloexec] {
             let words = size / 64 - bits.0.len();
-            bits.0
-                .try_reserve_exact(words)
-                .map_err(|_| Errno::ENOMEM)?;
+            bits.0.try_reserve_exact(words).map_err(|_| Errno::ENOMEM)?;
             bits.0.resize(size / 64, 0);
         }
         self.files.resize_with(size, || None);
@@ -169,6 +167,15 @@ impl FilesStruct {
         }
     }
 
+    /// The file behind a descriptor, unless it was opened with O_PATH. Errors: EBADF.
+    pub fn fget(&self, fd: i32) -> Result<Arc<File>> {
+        let file = self.get(fd)?;
+        if file.mode & fmode::PATH != 0 {
+            return Err(Errno::EBADF);
+        }
+        Ok(file)
+    }
+
     /// Reserves the lowest free descriptor that is at least `from` and below `limit`
     /// (Linux: `alloc_fd`). Errors: EMFILE, ENOMEM.
     pub fn alloc(&self, from: u32, limit: u64, on_exec: OnExec) -> Result<UnusedFd<'_>> {
@@ -204,7 +211,10 @@ impl FilesStruct {
                 return Err(Errno::EBUSY);
             }
             table.reserve(index, on_exec == OnExec::Close);
-            table.files.get_mut(index).and_then(|slot| slot.replace(file))
+            table
+                .files
+                .get_mut(index)
+                .and_then(|slot| slot.replace(file))
         };
         if let Some(old) = old {
             filp_close(old, self);

@@ -332,6 +332,16 @@ impl Inode {
         })
     }
 
+    /// Number in its file system.
+    #[inline]
+    pub fn ino(&self) -> u64 {
+        self.ino
+    }
+    /// Device number of its file system.
+    #[inline]
+    pub fn sb_dev(&self) -> DevT {
+        self.sb.dev
+    }
     /// Size in bytes.
     #[inline]
     pub fn size(&self) -> u64 {
@@ -349,8 +359,7 @@ impl Inode {
     /// Changes the permission bits; the type stays.
     pub fn set_mode(&self, mode: u32) {
         let kind = self.mode() & S_IFMT;
-        self.mode
-            .store(kind | mode & S_IALLUGO, Ordering::Relaxed);
+        self.mode.store(kind | mode & S_IALLUGO, Ordering::Relaxed);
     }
     /// Owner.
     #[inline]
