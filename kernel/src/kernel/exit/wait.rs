@@ -145,7 +145,11 @@ fn find_news(opts: &WaitOpts, me: &Task) -> (bool, Option<(Arc<Task>, News)>) {
 fn find_news_of_thread(opts: &WaitOpts, thread: &Task) -> (bool, Option<(Arc<Task>, News)>) {
     let mut any = false;
     let family = thread.family.lock();
-    for child in family.children.iter().filter(|child| opts.is_eligible(child)) {
+    for child in family
+        .children
+        .iter()
+        .filter(|child| opts.is_eligible(child))
+    {
         let exit_state = child.exit_state.load(Ordering::Acquire);
         if exit_state == EXIT_DEAD {
             continue; // somebody has just taken it
@@ -257,9 +261,17 @@ fn wait_task_continued(opts: &WaitOpts, child: &Task) -> Option<Found> {
         return None;
     }
     if !opts.wants(WNOWAIT) {
-        child.signal.flags.fetch_and(!sigflags::STOP_CONTINUED, Ordering::AcqRel);
+        child
+            .signal
+            .flags
+            .fetch_and(!sigflags::STOP_CONTINUED, Ordering::AcqRel);
     }
-    Some(report(child, CLD_CONTINUED, STATUS_CONTINUED, uapi::signal::SIGCONT))
+    Some(report(
+        child,
+        CLD_CONTINUED,
+        STATUS_CONTINUED,
+        uapi::signal::SIGCONT,
+    ))
 }
 
 fn report(child: &Task, cause: i32, status: i32, code: i32) -> Found {
