@@ -267,11 +267,9 @@ impl MmStruct {
 
     /// Puts an area in its place, whatever is there now (Linux: `mmap_region`). Errors: ENOMEM.
     fn map_area(&self, map: &mut Mmap, mut vma: Vma) -> Result<Detached> {
-        let replaced: u64 = map
-            .vmas
-            .overlapping(vma.range())
-            .map(|old| pages_of(&(old.start.max(vma.start)..old.end.min(vma.end))))
-            .sum();
+        map.vmas.reserve(1)?;
+        let overlap = |old: &Vma| pages_of(&(old.start.max(vma.start)..old.end.min(vma.end)));
+        let replaced: u64 = map.vmas.overlapping(vma.range()).map(overlap).sum();
         map.may_expand(vma.flags, vma.pages().saturating_sub(replaced))?;
         if vma.flags.is_accountable() {
             vm_acct_memory(vma.pages())?;
@@ -323,14 +321,7 @@ impl MmStruct {
         if map.vmas.is_free(range.clone()) {
             return Ok(detached);
         }
-        // Both splits can be done or none is.
-        let splits = map.vmas.lookup(range.start).is_some_and(|vma| vma.start < range.start && vma.end > range.end);
-        if splits && map.vmas.len() >= MAX_MAP_COUNT {
-            return Err(Errno::ENOMEM);
-        }
-        map.vmas.split(range.start)?;
-        map.vmas.split(range.end)?;
-        while let Some(vma) = map.vmas.take_first_in(range.clone()) {
+        for vma in map.vmas.detach(&range)? {
             map.stat.account(vma.flags, -(vma.pages() as i64));
             if vma.flags.contains(VmFlags::ACCOUNT) {
                 vm_unacct_memory(vma.pages());
@@ -406,6 +397,7 @@ impl MmStruct {
         if map.vmas.len() >= MAX_MAP_COUNT {
             return Err(Errno::ENOMEM);
         }
+        map.vmas.reserve(1)?;
         vm_acct_memory(pages)?;
         map.stat.account(flags, pages as i64);
         map.vmas.insert(Vma::anonymous(range.start, range.end, flags));
@@ -435,6 +427,7 @@ impl MmStruct {
         let mut map = self.write();
         let pages = pages_of(&range);
         map.may_expand(flags, pages)?;
+        map.vmas.reserve(1)?;
         vm_acct_memory(pages)?;
         map.stat.account(flags, pages as i64);
         map.vmas.insert(Vma::anonymous(range.start, range.end, flags));
@@ -523,6 +516,7 @@ impl MmStruct {
     }
 
     fn dup_areas(&self, map: &mut Mmap, child: &MmStruct, child_map: &mut Mmap) -> Result {
+        child_map.vmas.reserve(map.vmas.len())?;
         for vma in map.vmas.iter() {
             if vma.flags.contains(VmFlags::DONTCOPY) {
                 continue;
@@ -533,7 +527,7 @@ impl MmStruct {
             let mut copy = vma.sub_range(vma.start, vma.end);
             copy.flags -= VmFlags::LOCKED | VmFlags::LOCKONFAULT;
             child_map.stat.account(copy.flags, copy.pages() as i64);
-            child_map.vmas.insert_unmerged(copy);
+            child_map.vmas.push(copy);
             if vma.flags.contains(VmFlags::WIPEONFORK) {
                 continue;
             }
