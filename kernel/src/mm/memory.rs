@@ -412,6 +412,23 @@ impl MmStruct {
         self.rss.add(-zapped.anon, -zapped.file);
     }
 
+    /// Takes the pages `first..end` of a file or of shared memory away wherever they are mapped;
+    /// private copies go too (Linux: `unmap_mapping_range`). Exclusive: faults that saw the old
+    /// size of the file are over then. Lock order: the inode's lock comes before `mmap_lock`.
+    pub fn unmap_mapping(&self, mapping: &AddressSpace, first: u64, end: u64) {
+        let map = self.write();
+        for vma in map.vmas.iter() {
+            let Backing::Cache(mapped) = &vma.backing else {
+                continue;
+            };
+            let (low, high) = (first.max(vma.pgoff), end.min(vma.pgoff + vma.pages()));
+            if core::ptr::eq(&**mapped, mapping) && low < high {
+                let at = |page: u64| vma.start + (page - vma.pgoff) * PAGE;
+                self.zap(&map, at(low)..at(high));
+            }
+        }
+    }
+
     /// Puts a page of private memory into an empty place of a writable area that nobody uses yet.
     /// Errors: ENOMEM, EEXIST.
     pub fn install_anon_page(&self, addr: u64, page: PageRef) -> Result {

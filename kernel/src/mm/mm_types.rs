@@ -188,14 +188,13 @@ impl MmStruct {
         let map = self.write(); // nobody is left to contend
         self.page_table.deactivate();
         let mut gather = MmuGather::new_exiting();
-        let mut floor = 0;
         let mut areas = map.vmas.iter().peekable();
         while let Some(vma) = areas.next() {
             let ceiling = areas.peek().map_or(u64::MAX, |next| next.start);
             super::memory::zap_range(&self.page_table, vma.range(), &mut gather);
             let lock = self.page_table.lock();
-            lock.free_tables(vma.range(), floor..ceiling, &mut gather);
-            floor = vma.end;
+            // What is below is empty by now: a table goes with the last area that it serves.
+            lock.free_tables(vma.range(), 0..ceiling, &mut gather);
             if vma.flags.contains(VmFlags::ACCOUNT) {
                 vm_unacct_memory(vma.pages());
             }

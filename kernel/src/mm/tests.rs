@@ -603,31 +603,15 @@ fn iterators_walk_over_segments_and_report_faults_only_when_nothing_went() {
 }
 
 #[test]
-#[ignore]
-fn bench() {
-    let what = std::env::var("WHAT").unwrap();
-    let n: u64 = std::env::var("N").unwrap().parse().unwrap();
+fn dropping_an_address_space_gives_every_table_back() {
     let mm = new_mm();
-    // some areas around, as a real process has
-    for i in 0..20 { map_at(&mm, 0x10_0000_0000 + i * 16 * PAGE, 4, if i % 2 == 0 { RW } else { PROT_READ }); }
-    match &*what {
-        "fault" => for _ in 0..n {
-            let at = map(&mm, 256, RW, MAP_PRIVATE);
-            for p in 0..256 { fault(&mm, at + p * PAGE, FaultAccess::WRITE).unwrap(); }
-            mm.munmap(at, 256 * PAGE).unwrap();
-        },
-        "mapunmap" => for _ in 0..n * 256 {
-            let at = map(&mm, 16, RW, MAP_PRIVATE);
-            mm.munmap(at, 16 * PAGE).unwrap();
-        },
-        "fork" | "cow" => {
-            let at = map(&mm, 256, RW, MAP_PRIVATE | MAP_POPULATE);
-            for _ in 0..n {
-                let child = mm.dup().unwrap();
-                if what == "cow" { for p in 0..256 { fault(&child, at + p * PAGE, FaultAccess::WRITE).unwrap(); } }
-            }
-        },
-        "lookup" => { let map = mm.read(); let mut s = 0; for i in 0..n * 256 { s += map.vmas.lookup(std::hint::black_box(0x10_0000_0000 + (i % 20) * 16 * PAGE)).map_or(0, |v| v.end); } std::hint::black_box(s); }
-        _ => {}
+    // Two areas in one leaf table, one across two leaf tables, one far away.
+    for at in [0x4000_0000, 0x4001_0000, 0x407f_f000, 0x7000_0000_0000] {
+        map_at(&mm, at, 2, RW);
+        assert!(write(&mm, at, 1) && write(&mm, at + PAGE, 1));
     }
+    let tables = Arc::clone(mm.page_table());
+    assert_eq!(tables.size_bytes(), (1 + 2 + 2 + 4) * PAGE_SIZE);
+    drop(mm);
+    assert_eq!(tables.size_bytes(), PAGE_SIZE);
 }
