@@ -101,7 +101,13 @@ pub fn sys_execveat(
     let file = exec_hooks::open_execat(dfd, &name, flags)?;
     let (name, path_inaccessible) = program_name(dfd, name);
     let strings = (Strings::User(argv), Strings::User(envp));
-    let request = Request { file, name, path_inaccessible, argv: strings.0, envp: strings.1 };
+    let request = Request {
+        file,
+        name,
+        path_inaccessible,
+        argv: strings.0,
+        envp: strings.1,
+    };
     do_execveat_common(regs, request)
 }
 
@@ -163,7 +169,8 @@ fn is_empty_list(argv: Strings<'_>) -> bool {
     match argv {
         Strings::Kernel(list) => list.is_empty(),
         Strings::User(array) => {
-            array.is_null() || crate::mm::uaccess::get_user::<u64>(array).is_ok_and(|first| first == 0)
+            array.is_null()
+                || crate::mm::uaccess::get_user::<u64>(array).is_ok_and(|first| first == 0)
         }
     }
 }
@@ -232,8 +239,16 @@ pub fn exec_credentials(cred: &mut Cred) -> bool {
     (cred.sgid, cred.fsgid) = (cred.egid, cred.egid);
     // Root has every capability that the bounding set leaves, others keep none over exec.
     let root = cred.euid == 0 || cred.uid == 0;
-    cred.cap_permitted = if root { cred.cap_bset | cred.cap_inheritable } else { 0 };
-    cred.cap_effective = if cred.euid == 0 { cred.cap_permitted } else { 0 };
+    cred.cap_permitted = if root {
+        cred.cap_bset | cred.cap_inheritable
+    } else {
+        0
+    };
+    cred.cap_effective = if cred.euid == 0 {
+        cred.cap_permitted
+    } else {
+        0
+    };
     cred.euid != cred.uid || cred.egid != cred.gid
 }
 
@@ -253,7 +268,8 @@ fn change_over(bprm: &Binprm) -> Result {
     exec_hooks::close_on_exec()?;
     arch::flush_thread()?;
     exec_mmap(&bprm.mm);
-    task.flags.fetch_and(!(pf::PF_FORKNOEXEC | pf::PF_KTHREAD), Ordering::Relaxed);
+    task.flags
+        .fetch_and(!(pf::PF_FORKNOEXEC | pf::PF_KTHREAD), Ordering::Relaxed);
     exec_hooks::flush_signals();
     task.set_comm(base_name(&bprm.filename));
     exec_hooks::commit_creds(bprm.cred.clone());

@@ -1,8 +1,10 @@
 //! Memory management (Linux: mm/).
 
 pub mod addr;
+pub mod brk;
 pub mod filemap;
 pub mod gfp;
+pub mod gup;
 pub mod heap;
 pub mod iov_iter;
 pub mod madvise;

@@ -196,7 +196,11 @@ impl Vma {
             start,
             end,
             flags: self.flags,
-            pgoff: if self.is_anonymous() { 0 } else { self.pgoff + moved },
+            pgoff: if self.is_anonymous() {
+                0
+            } else {
+                self.pgoff + moved
+            },
             file: self.file.clone(),
             backing: self.backing.clone(),
             has_anon: AtomicBool::new(self.has_anon.load(Ordering::Relaxed)),
@@ -231,6 +235,10 @@ impl Vma {
 /// Two arrays: a search looks only at the start addresses, which lie side by side. Programs have
 /// tens of areas, seldom hundreds; there this beats every tree, and neighbours cost nothing.
 #[derive(Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "moving pointers is what makes insertion cheap"
+)]
 pub struct VmaTree {
     starts: Vec<u64>,
     areas: Vec<Box<Vma>>,
@@ -286,7 +294,10 @@ impl VmaTree {
     }
     /// Areas that begin before `addr`, highest first.
     pub fn before(&self, addr: u64) -> impl Iterator<Item = &Vma> {
-        self.areas[..self.position(addr)].iter().rev().map(|vma| &**vma)
+        self.areas[..self.position(addr)]
+            .iter()
+            .rev()
+            .map(|vma| &**vma)
     }
     /// Positions of the areas that have a byte in the range.
     fn positions(&self, range: &Range<u64>) -> Range<usize> {
@@ -300,7 +311,8 @@ impl VmaTree {
     /// Whether no area has a byte in the range.
     #[inline]
     pub fn is_free(&self, range: Range<u64>) -> bool {
-        self.prev(range.end).is_none_or(|vma| vma.end <= range.start)
+        self.prev(range.end)
+            .is_none_or(|vma| vma.end <= range.start)
     }
     /// Whether areas cover the range without a hole.
     pub fn covers(&self, range: Range<u64>) -> bool {
@@ -317,7 +329,9 @@ impl VmaTree {
     /// serve nobody.
     pub fn room_around(&self, range: &Range<u64>) -> Range<u64> {
         let next = self.position(range.start);
-        let floor = next.checked_sub(1).map_or(0, |previous| self.areas[previous].end);
+        let floor = next
+            .checked_sub(1)
+            .map_or(0, |previous| self.areas[previous].end);
         floor..self.starts.get(next).copied().unwrap_or(u64::MAX)
     }
 
