@@ -21,6 +21,9 @@ pub mod kernel;
 pub mod drivers;
 pub mod fs;
 pub mod init;
+// A crate root named lib.rs hides a directory named lib, so the path is spelt out.
+#[path = "lib/mod.rs"]
+pub mod lib;
 pub mod mm;
 
 pub mod prelude;

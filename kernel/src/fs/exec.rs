@@ -32,14 +32,13 @@ const MAX_INTERPRETERS: u32 = 5;
 
 /// Whether the file's mount forbids execution (Linux: `path_noexec`).
 pub fn path_noexec(file: &File) -> bool {
-    let _ = file;
-    false
+    let flags = file.path.mnt.flags() | file.path.mnt.sb.flags();
+    flags & uapi::mount::MS_NOEXEC != 0
 }
 
 /// Writes a file's changes to its storage (Linux: `vfs_fsync`).
 pub fn vfs_fsync(file: &File) -> Result {
-    let _ = file;
-    Ok(())
+    file.ops.fsync(file)
 }
 
 /// An exec on its way (Linux: `struct linux_binprm`).

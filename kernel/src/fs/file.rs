@@ -1,11 +1,39 @@
-//! Open files and the tables of them (Linux: fs/file_table.c, fs/file.c, include/linux/fs.h).
-use core::sync::atomic::{AtomicU32, AtomicU64};
+//! Open files and the tables of them (Linux: fs/file.c, include/linux/fs.h).
+#![forbid(unsafe_code)]
 
-use crate::fs::{inode::Inode, namei::Path};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use uapi::fcntl::{O_ACCMODE, O_NONBLOCK};
+
+use crate::fs::eventpoll::EpollLinks;
+use crate::fs::fcntl::FileOwner;
+use crate::fs::file_table::{Counted, Writer};
+use crate::fs::{inode::Inode, namei::Path, sleep_lock::SleepLock};
+use crate::kernel::sched::current;
 use crate::kernel::sched::wait::PollTable;
 use crate::mm::UserAddr;
 use crate::mm::uaccess::IovIter;
 use crate::prelude::*;
+
+pub use crate::fs::fdtable::{FilesStruct, UnusedFd};
+
+/// Bits of `File::mode` (Linux: `FMODE_*`).
+pub mod fmode {
+    /// Open for reading.
+    pub const READ: u32 = 1;
+    /// Open for writing.
+    pub const WRITE: u32 = 2;
+    /// Has a position.
+    pub const LSEEK: u32 = 4;
+    /// pread(2) works.
+    pub const PREAD: u32 = 8;
+    /// pwrite(2) works.
+    pub const PWRITE: u32 = 16;
+    /// O_PATH: only names a place.
+    pub const PATH: u32 = 0x4000;
+    /// Reads and writes that use the position take turns.
+    pub const ATOMIC_POS: u32 = 0x8000;
+}
 
 /// An open file description.
 pub struct File {
@@ -19,6 +47,43 @@ pub struct File {
     pub pos: AtomicU64,
     /// What reading, writing and so on do.
     pub ops: Arc<dyn FileOperations>,
+    /// Bits of `fmode`.
+    pub mode: u32,
+    /// Held by reads and writes that move the position, and by directory listings.
+    pub pos_lock: SleepLock,
+    /// Who gets SIGIO.
+    pub owner: SpinLock<FileOwner>,
+    /// Event polls that watch the file.
+    pub epoll: EpollLinks,
+    pub(super) _writer: Option<Writer>,
+    pub(super) _counted: Counted,
+}
+
+impl File {
+    /// O_* status flags and access mode.
+    #[inline]
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+    /// Whether O_NONBLOCK is set.
+    #[inline]
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags() & O_NONBLOCK != 0
+    }
+    /// Whether it is open for reading.
+    #[inline]
+    pub fn is_readable(&self) -> bool {
+        self.mode & fmode::READ != 0
+    }
+    /// Whether it is open for writing.
+    #[inline]
+    pub fn is_writable(&self) -> bool {
+        self.mode & fmode::WRITE != 0
+    }
+    /// O_RDONLY, O_WRONLY or O_RDWR.
+    pub fn access_mode(&self) -> u32 {
+        self.flags() & O_ACCMODE
+    }
 }
 
 /// What an open file can do (Linux: `struct file_operations`). An implementation may be one
@@ -33,17 +98,22 @@ pub trait FileOperations: Send + Sync {
     fn write_iter(&self, file: &File, from: &mut IovIter<'_>, pos: &mut u64) -> Result<usize> {
         Err(Errno::EINVAL)
     }
-    /// Moves the position; the default suits regular files. Errors: ESPIPE, EINVAL.
+    /// Moves the position. Errors: ESPIPE, EINVAL. Only called when `seekable`.
     fn llseek(&self, file: &File, offset: i64, whence: u32) -> Result<u64> {
-        Err(Errno::ESPIPE)
+        crate::fs::read_write::generic_file_llseek(file, offset, whence)
     }
-    /// Lists a directory from the file's position on.
+    /// Lists a directory from the file's position on. Context: position and directory locked.
     fn iterate(&self, file: &File, ctx: &mut dyn DirContext) -> Result {
         Err(Errno::ENOTDIR)
     }
     /// Which POLL* events hold now; registers in `table` (if any) for changes.
     fn poll(&self, file: &File, table: Option<&mut PollTable>) -> u32 {
-        uapi::poll::POLLIN | uapi::poll::POLLOUT | uapi::poll::POLLRDNORM | uapi::poll::POLLWRNORM
+        uapi::poll::DEFAULT_POLLMASK
+    }
+    /// Whether `poll` says anything; files that cannot be polled are always ready, and epoll
+    /// refuses them with EPERM.
+    fn can_poll(&self) -> bool {
+        false
     }
     /// Device control. Errors: ENOTTY for an unknown command.
     fn ioctl(&self, file: &File, cmd: u32, arg: UserAddr) -> Result<i64> {
@@ -53,6 +123,14 @@ pub trait FileOperations: Send + Sync {
     fn mmap(&self, file: &File) -> Result<MmapKind> {
         Err(Errno::ENODEV)
     }
+    /// Waits until what was written is stored. Errors: EINVAL where that means nothing.
+    fn fsync(&self, file: &File) -> Result {
+        Err(Errno::EINVAL)
+    }
+    /// Reserves or frees room. Errors: EOPNOTSUPP.
+    fn fallocate(&self, file: &File, mode: u32, offset: u64, len: u64) -> Result {
+        Err(Errno::EOPNOTSUPP)
+    }
     /// A descriptor is closed (each close(2)).
     fn flush(&self, file: &File) {}
     /// The last descriptor is gone.
@@ -60,6 +138,14 @@ pub trait FileOperations: Send + Sync {
     /// Whether lseek, pread and pwrite make sense here.
     fn seekable(&self) -> bool {
         false
+    }
+    /// O_ASYNC was switched on or off. Errors: ENOTTY where nothing would send SIGIO.
+    fn fasync(&self, file: &File, on: bool) -> Result {
+        Err(Errno::ENOTTY)
+    }
+    /// For down-casts to the driver's own type.
+    fn as_any(&self) -> &dyn core::any::Any {
+        &()
     }
 }
 
@@ -77,13 +163,27 @@ pub trait DirContext {
     fn emit(&mut self, name: &[u8], ino: u64, d_type: u8, pos: u64) -> bool;
 }
 
-/// The descriptor table of a process; shared with CLONE_FILES. Owner: fs.
-pub struct FilesStruct {}
+/// The open file `fd`, O_PATH ones included (Linux: `fget_raw`). Errors: EBADF.
+#[inline]
+pub fn fget_raw(fd: i32) -> Result<Arc<File>> {
+    let task = current();
+    let files = task.files.lock();
+    let table = files.as_ref().ok_or(Errno::EBADF)?;
+    table.get(fd)
+}
 
-impl FilesStruct {
-    /// The open file of a descriptor. Errors: EBADF.
-    pub fn fget(&self, fd: i32) -> Result<Arc<File>> {
-        let _ = fd;
-        todo!()
+/// The open file `fd`. Errors: EBADF, also for O_PATH descriptors.
+#[inline]
+pub fn fget(fd: i32) -> Result<Arc<File>> {
+    let file = fget_raw(fd)?;
+    if file.mode & fmode::PATH != 0 {
+        return Err(Errno::EBADF);
     }
+    Ok(file)
+}
+
+/// The running task's table. Errors: EBADF for a dying task.
+#[inline]
+pub fn current_files() -> Result<Arc<FilesStruct>> {
+    current().files().ok_or(Errno::EBADF)
 }

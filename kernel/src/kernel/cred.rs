@@ -63,3 +63,54 @@ impl Cred {
         self.fsgid == gid || self.groups.binary_search(&gid).is_ok()
     }
 }
+
+impl Cred {
+    /// What changing user ids does to the capabilities: leaving root loses them, becoming root
+    /// in effect gets them back (Linux: security/commoncap.c, `cap_task_fix_setuid`).
+    pub fn fix_capabilities_after_setuid(&mut self, before: &Cred) {
+        let was_root = [before.uid, before.euid, before.suid].contains(&0);
+        let is_root = [self.uid, self.euid, self.suid].contains(&0);
+        if was_root && !is_root {
+            self.cap_permitted = 0;
+            self.cap_effective = 0;
+        }
+        if before.euid == 0 && self.euid != 0 {
+            self.cap_effective = 0;
+        }
+        if before.euid != 0 && self.euid == 0 {
+            self.cap_effective = self.cap_permitted;
+        }
+    }
+}
+
+/// Makes these the running task's credentials (Linux: `commit_creds`).
+pub fn commit_creds(cred: Cred) {
+    *crate::kernel::sched::current().cred.lock() = Arc::new(cred);
+}
+
+#[cfg(test)]
+mod setuid_tests {
+    use super::*;
+
+    #[test]
+    fn leaving_root_for_good_loses_every_capability() {
+        let root = Cred::root();
+        let mut user = root.clone();
+        (user.uid, user.euid, user.suid) = (1000, 1000, 1000);
+        user.fix_capabilities_after_setuid(&root);
+        assert_eq!((user.cap_effective, user.cap_permitted), (0, 0));
+    }
+
+    #[test]
+    fn a_saved_root_can_come_back() {
+        let root = Cred::root();
+        let mut lowered = root.clone();
+        lowered.euid = 1000;
+        lowered.fix_capabilities_after_setuid(&root);
+        assert_eq!(lowered.cap_effective, 0);
+        let mut back = lowered.clone();
+        back.euid = 0;
+        back.fix_capabilities_after_setuid(&lowered);
+        assert_eq!(back.cap_effective, root.cap_effective);
+    }
+}

@@ -6,13 +6,15 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::mmzone::{MAX_DMA_PFN, MAX_DMA32_PFN, Zone, zone_index};
+use super::memblock::{PhysRange, memblock, memblock_retire};
+use super::mmzone::{MAX_DMA_PFN, MAX_DMA32_PFN, MAX_PAGE_ORDER, Zone, zone_index};
 use super::page::Page;
 use super::page_alloc::{
-    TOTALRAM_PAGES, ZONES, build_zonelists, free_range, init_zero_page, nr_free_pages,
+    PAGESET, TOTALRAM_PAGES, ZONES, build_zonelists, free_range, init_zero_page, nr_free_pages,
     totalram_pages,
 };
-use super::{Pfn, PhysAddr, VirtAddr, page_poison, slub, vmalloc};
+use super::percpu::nr_cpu_ids;
+use super::{Pfn, VirtAddr, page_poison, slub, vmalloc};
 use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE};
 use crate::prelude::*;
 
@@ -45,11 +47,57 @@ fn clip_to_zone(range: &Range<Pfn>, index: usize) -> Range<u64> {
     start..range.end.0.min(ZONE_LIMITS[index]).max(start)
 }
 
-/// Lays the zones over the RAM (`memory`: sorted, disjoint ranges; reserved parts included) and
-/// says so. The `struct page` array must be mapped for these ranges, rounded out to 4 MiB.
-/// Linux: `free_area_init`.
+/// Lays the zones over the RAM that memblock knows, says so, and makes the `struct page` array
+/// for it (Linux: `free_area_init`). The kernel runs on its own page tables. Errors: ENOMEM.
 #[__init]
-pub fn free_area_init(memory: impl Iterator<Item = Range<Pfn>> + Clone) {
+pub fn free_area_init() -> Result {
+    // One range at a time: the array takes memory from memblock, which has a lock.
+    let frames = |range: PhysRange| {
+        let (start, end) = range.pfns();
+        start..end
+    };
+    let range_at = |index: usize| memblock().memory().get(index).copied();
+    let memory = (0..).map_while(move |index| range_at(index).map(frames));
+    init_zones(memory.clone());
+    for blocks in BlockRanges::over(memory) {
+        arch::vmemmap_populate(blocks.start, blocks.end, size_of::<Page>())?;
+    }
+    Ok(())
+}
+
+/// Ranges of frames rounded out to blocks of the largest order, those that touch as one. The
+/// buddy of every frame of a range is in it too, so that its page can be looked at.
+struct BlockRanges<I: Iterator<Item = Range<Pfn>>> {
+    ranges: core::iter::Peekable<I>,
+}
+
+impl<I: Iterator<Item = Range<Pfn>>> BlockRanges<I> {
+    fn over(ranges: I) -> Self {
+        let ranges = ranges.peekable();
+        Self { ranges }
+    }
+}
+
+impl<I: Iterator<Item = Range<Pfn>>> Iterator for BlockRanges<I> {
+    type Item = Range<Pfn>;
+    fn next(&mut self) -> Option<Range<Pfn>> {
+        const BLOCK: u64 = 1 << MAX_PAGE_ORDER;
+        let first = self.ranges.next()?;
+        let start = first.start.0 & !(BLOCK - 1);
+        let mut end = first.end.0.next_multiple_of(BLOCK);
+        while let Some(more) = self
+            .ranges
+            .next_if(|more| more.start.0 & !(BLOCK - 1) <= end)
+        {
+            end = more.end.0.next_multiple_of(BLOCK);
+        }
+        Some(Pfn(start)..Pfn(end))
+    }
+}
+
+/// Lays the zones over `memory`: sorted, disjoint ranges, reserved parts included.
+#[__init]
+fn init_zones(memory: impl Iterator<Item = Range<Pfn>> + Clone) {
     let lowest = memory.clone().map(|range| range.start.0).min().unwrap_or(0);
     let highest = memory.clone().map(|range| range.end.0).max().unwrap_or(0);
     pr_info!("Zone ranges:");
@@ -115,14 +163,14 @@ fn report_holes(memory: impl Iterator<Item = Range<Pfn>>) {
 
 /// Hands memory over to the allocators, in Linux's order (Linux: `mm_core_init`).
 ///
-/// `free`: what memblock has left, sorted; memblock is out of business afterwards.
-/// On return: `alloc_pages`, kmalloc and the Rust heap, and vmalloc work.
+/// On return: `alloc_pages`, kmalloc and the Rust heap, and vmalloc work; memblock is closed.
 #[__init]
-pub fn mm_core_init(free: impl Iterator<Item = Range<PhysAddr>>, image: &ImageSections) {
+pub fn mm_core_init() {
     build_all_zonelists(); //         allocations know which zone to ask, and in which order
     page_poison::report_meminit(); // before the first page is handed over: poison covers all
-    mem_init(free); //                the buddy allocator owns the free memory
-    mem_init_print_info(image);
+    mem_init(); //                    the buddy allocator owns the free memory
+    mem_init_print_info(&arch::image_sections());
+    init_zero_page();
     slub::kmem_cache_init(); //       small objects: kmalloc, and the heap with it
     vmalloc::vmalloc_init(); //       needs kmalloc for its bookkeeping
 }
@@ -145,14 +193,13 @@ pub fn build_all_zonelists() {
 /// Gives all memory that is free to the buddy allocator (Linux: `mem_init`,
 /// `memblock_free_all`). Partly free frames stay reserved.
 #[__init]
-pub fn mem_init(free: impl Iterator<Item = Range<PhysAddr>>) {
-    for range in free {
-        let start = range.start.align_up(PAGE_SIZE as u64).pfn();
-        let end = range.end.align_down(PAGE_SIZE as u64).pfn();
+fn mem_init() {
+    for range in memblock().free_ranges() {
+        let (start, end) = range.pfns();
         // Frame 0 means "no page" in lists; firmware owns it anyway.
         add_managed_range(Pfn(start.0.max(1)), end);
     }
-    init_zero_page();
+    memblock_retire(); // page tables take their memory from the buddy allocator from here on
 }
 
 /// Gives frames to the allocator that were never its own.
@@ -202,16 +249,20 @@ pub fn present_pages() -> u64 {
 /// Gives each CPU lists of a size that fits the zones (Linux: `setup_per_cpu_pageset`).
 #[__init]
 pub fn setup_per_cpu_pageset() {
-    for zone in &ZONES {
+    for (index, zone) in ZONES.iter().enumerate() {
         let batch = zone_batchsize(zone.managed.load(Ordering::Relaxed));
-        zone.pcp_batch.store(batch, Ordering::Relaxed);
+        for cpu in 0..nr_cpu_ids() {
+            let lists = PAGESET.on(cpu).zone(index);
+            lists.batch.store(batch, Ordering::Relaxed);
+            lists.high.store(2 * batch, Ordering::Relaxed);
+        }
     }
 }
 
 /// Pages that a per-CPU list gets or gives at once: a thousandth of the zone and at most 64
 /// (Linux: `zone_batchsize`).
-fn zone_batchsize(managed: u64) -> u64 {
-    (managed / 1024).clamp(4, 64)
+fn zone_batchsize(managed: u64) -> u32 {
+    (managed / 1024).clamp(4, 64) as u32
 }
 
 /// Pages that no ordinary allocation may take (Linux: `totalreserve_pages`).
@@ -239,7 +290,7 @@ pub fn min_free_kbytes() -> u64 {
 /// Linux reserves `4 * sqrt(KiB of memory)`, so that its reclaim thread gets time to work. No
 /// such thread has to be woken here: a quarter of it serves the allocations that must not fail.
 #[__init]
-fn init_per_zone_wmark_min() -> Result {
+pub fn init_per_zone_wmark_min() -> Result {
     let kbytes = page_kb(totalram_pages());
     MIN_FREE_KBYTES.store(kbytes.isqrt().clamp(128, 65536), Ordering::Relaxed);
     setup_per_zone_wmarks();
@@ -271,14 +322,6 @@ fn setup_per_zone_lowmem_reserve() {
     }
 }
 
-/// The frame that a kernel address is mapped to: direct map, image or vmalloc area.
-fn frame_of(addr: VirtAddr) -> Option<Pfn> {
-    if arch::virt_addr_valid(addr) {
-        return Some(arch::virt_to_phys(addr).pfn());
-    }
-    arch::kernel_virt_to_pfn(addr)
-}
-
 /// Gives a part of the boot memory that is no longer needed to the page allocator: init code,
 /// the initial RAM disk. Whole pages inside `[start, end)` only; they are filled with `poison`.
 /// Returns the number of pages (Linux: `free_reserved_area`).
@@ -295,13 +338,20 @@ pub unsafe fn free_reserved_area(
     let mut addr = start.align_up(PAGE_SIZE as u64);
     let end = end.align_down(PAGE_SIZE as u64);
     let mut pages = 0;
+    let mut run = Pfn(0)..Pfn(0); // neighbours are given away together
     while addr < end {
         if let Some(pfn) = frame_of(addr) {
-            free_reserved_page(pfn, poison);
+            poison_page(pfn, poison);
+            if pfn != run.end {
+                add_managed_range(run.start, run.end);
+                run.start = pfn;
+            }
+            run.end = Pfn(pfn.0 + 1);
             pages += 1;
         }
         addr = addr + PAGE_SIZE as u64;
     }
+    add_managed_range(run.start, run.end);
     if let Some(name) = name
         && pages != 0
     {
@@ -310,12 +360,26 @@ pub unsafe fn free_reserved_area(
     pages
 }
 
-fn free_reserved_page(pfn: Pfn, poison: Option<u8>) {
+/// The frame that a kernel address is mapped to; none for frame 0, which is never given away.
+fn frame_of(addr: VirtAddr) -> Option<Pfn> {
+    let phys = arch::direct_map_phys(addr).or_else(|| arch::slow_virt_to_phys(addr));
+    phys.map(|phys| phys.pfn()).filter(|pfn| pfn.0 != 0)
+}
+
+fn poison_page(pfn: Pfn, poison: Option<u8>) {
     if let Some(byte) = poison {
         let base = arch::phys_to_virt(pfn.phys()).as_usize() as *mut u8;
         // SAFETY: a whole page of RAM that nobody uses, in the direct map.
         unsafe { base.write_bytes(byte, PAGE_SIZE) };
     }
+}
+
+/// Gives one frame of the boot memory to the page allocator; see `free_reserved_area`
+/// (Linux: `free_reserved_page`).
+///
+/// # Safety
+/// The frame was reserved at boot, and nothing refers to it any more.
+pub unsafe fn free_reserved_page(pfn: Pfn) {
     if pfn.0 != 0 {
         add_managed_range(pfn, Pfn(pfn.0 + 1));
     }
@@ -356,6 +420,14 @@ mod tests {
         assert_eq!(clip_to_zone(&all, 1), 0x1000..0x10_0000);
         assert_eq!(clip_to_zone(&all, 2), 0x10_0000..0x18_0000);
         assert!(clip_to_zone(&(Pfn(1)..Pfn(0x800)), 1).is_empty());
+    }
+
+    #[test]
+    fn the_page_array_covers_whole_blocks_without_overlap() {
+        let memory = [1..0x9f, 0x100..0x7ff0, 0x9000..0x9001];
+        let memory = memory.map(|range| Pfn(range.start)..Pfn(range.end));
+        let blocks: Vec<_> = BlockRanges::over(memory.into_iter()).collect();
+        assert_eq!(blocks, [Pfn(0)..Pfn(0x8000), Pfn(0x9000)..Pfn(0x9400)]);
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl FreeAreas {
     }
 
     /// Whether a block of `order` can be had.
+    #[cfg(test)]
     pub(super) fn has(&self, order: u32) -> bool {
         let from = order as usize;
         from < NR_PAGE_ORDERS && self.area[from..].iter().any(|area| area.nr_free != 0)
@@ -167,15 +168,10 @@ pub(super) struct Zone {
     /// Pages kept from allocations that could also be satisfied by a higher zone, by the zone
     /// that the allocation prefers (Linux: `lowmem_reserve`).
     pub(super) lowmem_reserve: [AtomicU64; MAX_NR_ZONES],
-    /// Length of a per-CPU list.
-    pub(super) pcp_batch: AtomicU64,
     /// Free pages in `areas`; changed under the lock, read anywhere.
     pub(super) nr_free: AtomicU64,
     pub(super) areas: IrqSpinLock<FreeAreas>,
 }
-
-/// Per-CPU lists before `setup_per_cpu_pageset` knows the zones' sizes.
-const BOOT_PCP_BATCH: u64 = 8;
 
 impl Zone {
     pub(super) const fn new(name: &'static str) -> Self {
@@ -189,7 +185,6 @@ impl Zone {
             wmark_low: AtomicU64::new(0),
             wmark_high: AtomicU64::new(0),
             lowmem_reserve: [const { AtomicU64::new(0) }; MAX_NR_ZONES],
-            pcp_batch: AtomicU64::new(BOOT_PCP_BATCH),
             nr_free: AtomicU64::new(0),
             areas: IrqSpinLock::new(FreeAreas::new()),
         }
@@ -240,14 +235,14 @@ impl Zone {
     pub(super) fn alloc_bulk(
         &self,
         map: MemMap,
-        wanted: u64,
+        wanted: u32,
         class: usize,
         reserve: Reserve,
         mut take: impl FnMut(u32),
     ) -> u64 {
         let mut areas = self.areas.lock();
         let mut taken = 0;
-        while taken < wanted && self.watermark_ok(taken + 1, class, reserve) {
+        while taken < u64::from(wanted) && self.watermark_ok(taken + 1, class, reserve) {
             let Some(pfn) = areas.alloc(map, 0) else {
                 break;
             };
@@ -265,19 +260,19 @@ impl Zone {
         self.account(1 << order, 0);
     }
 
-    /// Gives back a list of single pages linked by `next`; returns how many
-    /// (Linux: `free_pcppages_bulk`).
-    pub(super) fn free_list(&self, map: MemMap, mut pfn: u32) -> u64 {
+    /// Gives back up to `limit` single pages of a list linked by `next`; returns the rest of the
+    /// list and how many went (Linux: `free_pcppages_bulk`).
+    pub(super) fn free_list(&self, map: MemMap, mut pfn: u32, limit: u32) -> (u32, u32) {
         let mut areas = self.areas.lock();
         let mut freed = 0;
-        while pfn != 0 {
+        while pfn != 0 && freed < limit {
             let next = map.page(pfn).next.load(Ordering::Relaxed);
             areas.free(map, pfn, 0);
             freed += 1;
             pfn = next;
         }
-        self.account(freed, 0);
-        freed
+        self.account(u64::from(freed), 0);
+        (pfn, freed)
     }
 }
 
@@ -332,9 +327,8 @@ mod tests {
         assert_eq!(pages.len(), 3072);
         assert!(!areas.has(0));
         assert_eq!(areas.alloc(map, 0), None);
-        for (even, odd) in [(0, 1), (1, 0)] {
-            let _ = odd;
-            for pfn in pages.iter().copied().filter(|pfn| pfn % 2 == even) {
+        for parity in [0, 1] {
+            for pfn in pages.iter().copied().filter(|pfn| pfn % 2 == parity) {
                 areas.free(map, pfn, 0);
             }
         }
@@ -378,7 +372,7 @@ mod tests {
         let mut seed = 0x1234_5678_9abc_def0;
         for _ in 0..200_000 {
             let dice = random(&mut seed);
-            if dice % 2 == 0 {
+            if dice.is_multiple_of(2) {
                 let order = (dice >> 8) as u32 % 6;
                 let Some(pfn) = areas.alloc(map, order) else {
                     assert!(!areas.has(order));

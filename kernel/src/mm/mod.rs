@@ -2,10 +2,13 @@
 
 pub mod addr;
 pub mod brk;
+#[cfg(any(test, target_os = "none"))]
+mod early_heap;
 pub mod filemap;
 pub mod gfp;
 pub mod gup;
 pub mod heap;
+pub mod memblock;
 pub mod iov_iter;
 pub mod madvise;
 pub mod memory;
@@ -25,9 +28,13 @@ pub mod page_alloc;
 mod page_poison;
 pub mod percpu;
 pub mod pgtable;
+pub mod rodata_test;
+pub mod shmem;
 pub mod show_mem;
+mod slab;
 pub mod slab_common;
 pub mod slub;
+mod slub_debug;
 pub mod task_mmu;
 pub mod uaccess;
 pub mod util;

@@ -34,18 +34,22 @@ static PREFERRED_ZONE: [AtomicUsize; MAX_NR_ZONES] = [
     AtomicUsize::new(ZONE_DMA),
 ];
 
-/// Single pages of one zone that this CPU keeps. Frees go to `hot` and allocations come from it.
-/// A full `hot` becomes `cold`, and the previous `cold` goes back to the zone: at most two
-/// batches stay, and what goes back has been unused the longest.
+/// Single pages of one zone that this CPU keeps, last freed first. At two batches one goes back
+/// to the zone, so that a CPU in balance reaches neither end.
 pub(super) struct PerCpuPages {
-    hot: AtomicU32,
-    hot_count: AtomicU32,
-    cold: AtomicU32,
-    cold_count: AtomicU32,
+    head: AtomicU32,
+    count: AtomicU32,
+    /// Length at which the list gives some back.
+    pub(super) high: AtomicU32,
+    /// Pages that the list gets or gives at once.
+    pub(super) batch: AtomicU32,
     /// Pages allocated and freed here since boot.
     allocated: AtomicU64,
     freed: AtomicU64,
 }
+
+/// Per-CPU lists before `setup_per_cpu_pageset` knows the zones' sizes.
+const BOOT_PCP_BATCH: u32 = 8;
 
 /// One list per zone, in one cache line or two.
 #[repr(align(64))]
@@ -68,61 +72,51 @@ fn bump(counter: &AtomicU64, by: u64) {
 impl PerCpuPages {
     const fn new() -> Self {
         Self {
-            hot: AtomicU32::new(0),
-            hot_count: AtomicU32::new(0),
-            cold: AtomicU32::new(0),
-            cold_count: AtomicU32::new(0),
+            head: AtomicU32::new(0),
+            count: AtomicU32::new(0),
+            high: AtomicU32::new(2 * BOOT_PCP_BATCH),
+            batch: AtomicU32::new(BOOT_PCP_BATCH),
             allocated: AtomicU64::new(0),
             freed: AtomicU64::new(0),
         }
     }
 
+    /// Puts a page on the list; returns the new length.
     #[inline]
     fn push(&self, map: MemMap, pfn: u32) -> u32 {
-        map.page(pfn)
-            .next
-            .store(self.hot.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.hot.store(pfn, Ordering::Relaxed);
-        let count = self.hot_count.load(Ordering::Relaxed) + 1;
-        self.hot_count.store(count, Ordering::Relaxed);
+        let head = self.head.load(Ordering::Relaxed);
+        map.page(pfn).next.store(head, Ordering::Relaxed);
+        self.head.store(pfn, Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed).wrapping_add(1);
+        self.count.store(count, Ordering::Relaxed);
         count
     }
 
     #[inline]
     fn pop(&self, map: MemMap) -> Option<u32> {
-        let pfn = self.hot.load(Ordering::Relaxed);
+        let pfn = self.head.load(Ordering::Relaxed);
         if pfn == 0 {
             return None;
         }
         let next = map.page(pfn).next.load(Ordering::Relaxed);
-        self.hot.store(next, Ordering::Relaxed);
-        let count = self.hot_count.load(Ordering::Relaxed) - 1;
-        self.hot_count.store(count, Ordering::Relaxed);
+        self.head.store(next, Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed).wrapping_sub(1);
+        self.count.store(count, Ordering::Relaxed);
         Some(pfn)
     }
 
-    /// Makes `cold` the `hot` list; false when it is empty too. `hot` is empty.
-    fn warm_up(&self) -> bool {
-        let cold = self.cold.swap(0, Ordering::Relaxed);
-        self.hot.store(cold, Ordering::Relaxed);
-        let count = self.cold_count.swap(0, Ordering::Relaxed);
-        self.hot_count.store(count, Ordering::Relaxed);
-        cold != 0
+    /// Gives up to `pages` pages back to the zone.
+    fn trim(&self, map: MemMap, zone: &Zone, pages: u32) {
+        let head = self.head.load(Ordering::Relaxed);
+        let (rest, freed) = zone.free_list(map, head, pages);
+        self.head.store(rest, Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed).wrapping_sub(freed);
+        self.count.store(count, Ordering::Relaxed);
     }
 
-    /// Makes the full `hot` the `cold` list; the old `cold` goes back to the zone.
-    #[inline(never)]
-    fn cool_down(&self, map: MemMap, zone: &Zone) {
-        zone.free_list(map, self.cold.load(Ordering::Relaxed));
-        self.cold
-            .store(self.hot.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-        let count = self.hot_count.swap(0, Ordering::Relaxed);
-        self.cold_count.store(count, Ordering::Relaxed);
-    }
-
-    /// Pages on the two lists.
+    /// Pages on the list.
     pub(super) fn count(&self) -> u32 {
-        self.hot_count.load(Ordering::Relaxed) + self.cold_count.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
     /// Pages that this CPU allocated and freed.
     pub(super) fn events(&self) -> (u64, u64) {
@@ -278,40 +272,51 @@ fn refill(
     if let Some(pfn) = lists.pop(map) {
         return Some(pfn);
     }
-    if !lists.warm_up() {
-        let batch = zone.pcp_batch.load(Ordering::Relaxed);
-        zone.alloc_bulk(map, batch, class, reserve, |pfn| {
-            lists.push(map, pfn);
-        });
-    }
+    let batch = lists.batch.load(Ordering::Relaxed);
+    zone.alloc_bulk(map, batch, class, reserve, |pfn| {
+        lists.push(map, pfn);
+    });
     lists.pop(map)
 }
 
 /// Frees a block whose last handle is gone (Linux: `free_unref_page`). Any context.
 #[inline]
 pub(super) fn free_unref_page(pfn: Pfn, page: &'static Page) {
-    page.check_free();
-    let order = page.order();
+    if !page.is_plain() || page_poison::active() {
+        return free_slow(pfn, page.check_free());
+    }
+    let map = MemMap::global();
+    let index = zone_index(pfn.0);
+    let is_full = {
+        let _local = local_lock_irqsave();
+        let lists = PAGESET.raw_this().zone(index);
+        bump(&lists.freed, 1);
+        lists.push(map, pfn.0 as u32) >= lists.high.load(Ordering::Relaxed)
+    };
+    if is_full {
+        trim_list(index);
+    }
+}
+
+/// This CPU's list of a zone is full.
+#[inline(never)]
+fn trim_list(index: usize) {
+    let _local = local_lock_irqsave();
+    let lists = PAGESET.raw_this().zone(index);
+    let batch = lists.batch.load(Ordering::Relaxed);
+    lists.trim(MemMap::global(), &ZONES[index], batch);
+}
+
+/// A block of a higher order, or free pages are to be filled.
+#[inline(never)]
+fn free_slow(pfn: Pfn, order: u32) {
     if page_poison::active() {
         page_poison::freed(pfn, order);
     }
-    free_frames(pfn, order);
-}
-
-#[inline]
-fn free_frames(pfn: Pfn, order: u32) {
-    let map = MemMap::global();
     let index = zone_index(pfn.0);
-    let frame = pfn.0 as u32;
-    let zone = &ZONES[index];
+    ZONES[index].free_block(MemMap::global(), pfn.0 as u32, order);
     let _local = local_lock_irqsave();
-    let lists = PAGESET.raw_this().zone(index);
-    bump(&lists.freed, 1 << order);
-    if order != 0 {
-        zone.free_block(map, frame, order);
-    } else if u64::from(lists.push(map, frame)) >= zone.pcp_batch.load(Ordering::Relaxed) {
-        lists.cool_down(map, zone);
-    }
+    bump(&PAGESET.raw_this().zone(index).freed, 1 << order);
 }
 
 /// Frees a block that `alloc_frames` gave out.
@@ -401,8 +406,7 @@ pub fn drain_local_pages() {
     let _local = local_lock_irqsave();
     for (index, zone) in ZONES.iter().enumerate() {
         let lists = PAGESET.raw_this().zone(index);
-        lists.cool_down(map, zone);
-        lists.cool_down(map, zone);
+        lists.trim(map, zone, u32::MAX);
     }
 }
 

@@ -295,3 +295,8 @@ impl UserSlice {
         Ok(addr)
     }
 }
+
+/// Compares and exchanges a 32-bit word; returns what was there (Linux: `futex_cmpxchg_value_locked`).
+pub fn try_cmpxchg_user(addr: UserAddr, old: u32, new: u32) -> Result<u32> {
+    arch::raw_cmpxchg_user_u32(addr, old, new).ok_or(Errno::EFAULT)
+}

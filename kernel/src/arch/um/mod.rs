@@ -3,17 +3,31 @@
 //! One "CPU" per host thread, interrupts are a flag, memory is a big host allocation.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Mutex, OnceLock};
+
+use uapi::errno::Errno;
 
 use crate::kernel::sched::task::Task;
-use crate::mm::{PhysAddr, VirtAddr};
+use crate::mm::{Pfn, PhysAddr, VirtAddr};
 
+mod boot;
+mod devices;
+pub mod sections;
+pub use devices::{Framebuffer, IoRegion, framebuffer, ioports_text};
 mod pgtable;
+mod process;
+mod thread;
 
 pub use pgtable::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
     supported_pte_mask, switch_mm,
 };
+
+pub use boot::*;
+pub use process::*;
+pub use thread::{ThreadStruct, copy_thread, switch_to};
 
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;
@@ -136,13 +150,76 @@ pub fn vmemmap_start() -> usize {
         base as usize
     })
 }
-/// The frame behind a vmalloc address.
-pub fn kernel_virt_to_pfn(_addr: VirtAddr) -> Option<crate::mm::Pfn> {
-    None
+/// Start of the vmalloc area: addresses that are only looked at, never used.
+pub const VMALLOC_START: u64 = 0xffff_c900_0000_0000;
+/// End of the vmalloc area.
+pub const VMALLOC_END: u64 = VMALLOC_START + (512 << 30);
+
+bitflags::bitflags! {
+    /// What a kernel mapping allows.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct KProt: u64 {
+        /// Writes are allowed.
+        const RW = 1;
+        /// Instruction fetches fault.
+        const NX = 2;
+    }
 }
-/// Whether the direct map covers a kernel address (Linux: `virt_addr_valid`).
-pub fn virt_addr_valid(addr: VirtAddr) -> bool {
-    addr.as_usize().wrapping_sub(ram()) < RAM_SIZE
+impl KProt {
+    /// Data.
+    pub const KERNEL: KProt = KProt::RW.union(KProt::NX);
+    /// Constants.
+    pub const KERNEL_RO: KProt = KProt::NX;
+    /// Code.
+    pub const KERNEL_ROX: KProt = KProt::empty();
+}
+
+/// The kernel's "page table": frame by page address.
+static KERNEL_MAP: Mutex<BTreeMap<u64, Pfn>> = Mutex::new(BTreeMap::new());
+
+fn kernel_map() -> std::sync::MutexGuard<'static, BTreeMap<u64, Pfn>> {
+    KERNEL_MAP
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Maps one page of the kernel half. Errors: EEXIST.
+pub fn map_kernel_page(addr: VirtAddr, pfn: Pfn, _prot: KProt) -> crate::prelude::Result {
+    match kernel_map().entry(addr.as_u64()) {
+        Entry::Vacant(slot) => {
+            slot.insert(pfn);
+            Ok(())
+        }
+        Entry::Occupied(_) => Err(Errno::EEXIST),
+    }
+}
+/// Unmaps one page and says which frame was there.
+pub fn unmap_kernel_page(addr: VirtAddr) -> Option<Pfn> {
+    kernel_map().remove(&addr.as_u64())
+}
+/// There is no TLB.
+pub fn flush_tlb_kernel_range(_start: VirtAddr, _end: VirtAddr) {}
+/// Physical address that a kernel address is mapped to.
+pub fn slow_virt_to_phys(addr: VirtAddr) -> Option<PhysAddr> {
+    if let Some(phys) = direct_map_phys(addr) {
+        return Some(phys);
+    }
+    let page = addr.align_down(PAGE_SIZE as u64);
+    let pfn = *kernel_map().get(&page.as_u64())?;
+    Some(pfn.phys() + (addr - page))
+}
+/// The page array is there from the start.
+pub fn vmemmap_populate(_start: Pfn, _end: Pfn, _entry_size: usize) -> crate::prelude::Result {
+    Ok(())
+}
+/// There is no image.
+pub fn image_sections() -> crate::mm::mm_init::ImageSections {
+    crate::mm::mm_init::ImageSections::default()
+}
+/// The physical address behind an address of the direct map, `None` for any other address.
+pub fn direct_map_phys(addr: VirtAddr) -> Option<PhysAddr> {
+    let offset = addr.as_usize().wrapping_sub(ram());
+    (offset < RAM_SIZE).then(|| PhysAddr::new(offset as u64))
 }
 /// Memory that the page allocator takes over by itself when it is first asked: unit tests have
 /// no boot. Page 0 stays out, as on a PC.
@@ -190,26 +267,6 @@ pub fn local_unlock_irqrestore(flags: IrqFlags) {
     }
 }
 
-/// User registers as an interrupt or system call left them.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct PtRegs {}
-/// What a context switch saves; empty, tests do not switch.
-#[derive(Default)]
-pub struct ThreadStruct {}
-/// See the x86 port.
-pub fn copy_thread() {}
-/// See the x86 port.
-pub fn flush_thread() -> crate::prelude::Result {
-    Ok(())
-}
-/// See the x86 port.
-pub fn start_thread(regs: &mut PtRegs, ip: u64, sp: u64) {
-    let _ = (regs, ip, sp);
-}
-/// See the x86 port.
-pub fn with_current_pt_regs<R>(f: impl FnOnce(&mut PtRegs) -> R) -> R {
-    f(&mut PtRegs::default())
-}
 /// AT_PLATFORM.
 pub const ELF_PLATFORM: &str = "x86_64";
 /// AT_HWCAP.
@@ -224,9 +281,6 @@ pub fn elf_hwcap2() -> u64 {
 pub fn elf_minsigstksz() -> u64 {
     2048
 }
-/// See the x86 port.
-pub fn switch_to() {}
-
 /// A random number from the machine.
 pub fn arch_get_random() -> Option<u64> {
     None

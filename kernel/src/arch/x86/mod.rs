@@ -15,23 +15,57 @@ pub use asm::irqflags::{
     local_irq_restore as local_unlock_irqrestore, local_irq_save as local_lock_irqsave,
 };
 pub use asm::page::{
-    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, phys_to_virt, self_hosted_ram,
-    virt_addr_valid, virt_to_phys, vmemmap_start,
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, VMALLOC_END, VMALLOC_START, clear_page, copy_page,
+    direct_map_phys, phys_to_virt, self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 pub use asm::percpu::{
     current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
     smp_processor_id, this_cpu_offset,
 };
 pub use asm::ptrace::PtRegs;
+pub use boot::{BootParams, PixelFormat, ScreenInfo};
+pub use kernel::cpu::{check_bugs, print_cpu_info};
 pub use kernel::early_printk::early_console_write;
+pub use kernel::head64::boot_params;
 pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
+pub use crate::kernel::irq::early_irq_init;
+pub use kernel::apic::smp_send_reschedule;
+pub use kernel::cpu::common::set_loops_per_jiffy;
+pub use kernel::dumpstack::dump_stack;
+pub use kernel::irq::{arch_irq_stat, arch_show_interrupts};
+pub use kernel::irqinit::init_irq;
+pub use kernel::kallsyms::kallsyms_lookup;
 pub use kernel::process::{
-    ThreadStruct, copy_thread, flush_thread, start_thread, switch_to, with_current_pt_regs,
+    ThreadEntry, ThreadStruct, copy_thread, default_idle, die_bug, flush_thread, start_thread,
+    switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
 };
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
-pub use kernel::tsc::get_cycles;
-pub use lib::usercopy::{raw_copy_from_user, raw_copy_to_user};
+pub use kernel::rtc::read_persistent_clock;
+pub use kernel::signal::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
+pub use kernel::time::{late_time_init, time_init};
+pub use kernel::traps::trap_init;
+pub use kernel::tsc::{get_cycles, lpj_fine};
+pub use lib::delay::{delay_loops, mdelay, ndelay, udelay};
+pub use lib::usercopy::{
+    raw_clear_user, raw_cmpxchg_user_u32, raw_copy_from_user, raw_copy_to_user,
+};
+pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
+pub use kernel::setup::{
+    boot_command_line, free_initrd_mem, initrd_bytes, max_pfn, set_initrd_len, setup_arch,
+};
+pub use kernel::setup_percpu::{setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id};
+pub use mm::dump_pagetables::debug_checkwx;
+pub use mm::init::{free_initmem, mark_rodata_ro, vmemmap_populate};
+pub use mm::init_64::{
+    Cache, KProt, flush_tlb_kernel_range, kernel_virt_to_pfn, map_kernel_page, slow_virt_to_phys,
+    unmap_kernel_page,
+};
+pub use mm::ioremap::{ioremap, iounmap, memremap};
+pub use mm::nofault::probe_kernel_write;
+pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
 pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
+pub use kernel::ioport::{IoRegion, ioports_text};
+pub use kernel::screen_info::{Framebuffer, framebuffer};
+pub use kernel::initcall_tables as sections;
 pub use mm::tlb::{flush_tlb_range, switch_mm};
-pub use mm::kernel_virt_to_pfn;

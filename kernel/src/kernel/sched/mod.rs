@@ -1,39 +1,40 @@
 //! The scheduler (Linux: kernel/sched/).
+//!
+//! Each CPU has a run queue ([`rq`]) with four classes: stop, real time ([`rt`]), fair ([`fair`])
+//! and idle. [`core`] switches between tasks and wakes them; [`wait`], [`swait`] and
+//! [`completion`] are what tasks sleep on; [`cputime`] and [`loadavg`] count.
+//!
+//! Lock order: tasklist lock (kernel/pid.rs), wait queue, `wake_lock` of a task, run queue.
 
 pub mod completion;
+pub mod core;
+pub mod cputime;
+pub mod debug;
+pub mod entity;
+pub mod fair;
+pub mod idle;
+pub mod loadavg;
+pub mod poll;
+mod rq;
+pub mod rt;
+pub mod stack;
+mod stop_task;
+mod swait;
+pub mod syscalls;
 pub mod task;
+#[cfg(test)]
+pub mod tests;
 pub mod wait;
 
-use alloc::sync::Arc;
-use task::Task;
-
-/// The running task (Linux: `current`). Panics before `init_task` is set up (kernel bug).
-pub fn current() -> task::CurrentTask {
-    task::current_task()
-}
-
-/// Gives the CPU to another task; returns when this one is chosen again (Linux: `schedule`).
-/// The task's state says whether it stays runnable. Context: process, preempt count 0.
-pub fn schedule() {
-    todo!()
-}
-/// Preempts the running task if that was asked for; called when the preempt count falls to 0.
-pub fn preempt_check_resched() {}
-/// Sleeps for `timeout` jiffies at most in the state that was set before; returns what is left.
-pub fn schedule_timeout(timeout: u64) -> u64 {
-    let _ = timeout;
-    todo!()
-}
-/// Lets others run (sched_yield(2)).
-pub fn yield_now() {
-    todo!()
-}
-/// Makes a sleeping task runnable; false if it was runnable already. Any context.
-pub fn wake_up_process(task: &Arc<Task>) -> bool {
-    let _ = task;
-    todo!()
-}
-/// The periodic tick: accounting, preemption by deadline. Hard interrupt context.
-pub fn scheduler_tick() {
-    todo!()
-}
+pub use self::core::{
+    sched_init,
+    MAX_SCHEDULE_TIMEOUT, activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep,
+    need_resched, preempt_check_resched, preempt_schedule_irq, schedule, schedule_preempt_disabled,
+    schedule_tail, schedule_timeout, schedule_timeout_idle, schedule_timeout_interruptible,
+    schedule_timeout_killable, schedule_timeout_uninterruptible, scheduler_tick,
+    set_current_state, task_sched_runtime, try_current, try_to_wake_up, wake_up_new_task, wake_up_process,
+    wake_up_state, yield_now,
+};
+pub use self::loadavg::{calc_global_load, loadavg_fixed};
+pub use self::rq::{cpu_active_mask, sched_cpu_activate};
+pub use self::swait::{Sleep, SwaitQueue, WokenBy, sleep_on as swait_sleep_on};

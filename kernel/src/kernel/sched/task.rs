@@ -7,7 +7,11 @@ use crate::arch;
 use crate::fs::file::FilesStruct;
 use crate::fs::fs_struct::FsStruct;
 use crate::kernel::cred::Cred;
-use crate::kernel::signal::{SigHand, SigPending, SignalStruct};
+use crate::kernel::kthread::{Kthread, ThreadFn};
+use crate::kernel::sched::completion::Completion;
+use crate::kernel::sched::entity::SchedState;
+use crate::kernel::sched::stack::KernelStack;
+use crate::kernel::signal::{SigContext, SigHand, SigPending, SignalStruct};
 use crate::mm::mmap::MmStruct;
 use crate::prelude::*;
 
@@ -36,6 +40,12 @@ pub mod state {
     pub const TASK_NOLOAD: u32 = 0x400;
     /// Created, not yet woken for the first time.
     pub const TASK_NEW: u32 = 0x800;
+    /// Sleeping for an event or a fatal signal.
+    pub const TASK_KILLABLE: u32 = TASK_WAKEKILL | TASK_UNINTERRUPTIBLE;
+    /// Sleeping without counting for the load average.
+    pub const TASK_IDLE: u32 = TASK_UNINTERRUPTIBLE | TASK_NOLOAD;
+    /// Being woken: the waker owns it (Linux: `TASK_WAKING`).
+    pub const TASK_WAKING: u32 = 0x200;
     /// Any state that a normal wake-up ends.
     pub const TASK_NORMAL: u32 = TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE;
 }
@@ -51,6 +61,8 @@ pub mod pf {
     pub const PF_IDLE: u32 = 0x2;
     /// On its way out.
     pub const PF_EXITING: u32 = 0x4;
+    /// Had superuser privileges (accounting).
+    pub const PF_SUPERPRIV: u32 = 0x100;
     /// Forked, has not exec'ed.
     pub const PF_FORKNOEXEC: u32 = 0x40;
     /// Killed by a signal.
@@ -88,39 +100,59 @@ pub struct Task {
     pub exit_state: AtomicU32,
     /// Wait status (W* encoding).
     pub exit_code: AtomicU32,
+    /// Signal that tells the parent of this task's end; -1 for a thread that leads no group.
+    pub exit_signal: AtomicI32,
+    /// Signal sent to this task when its parent ends (prctl PR_SET_PDEATHSIG); 0 for none.
+    pub pdeath_signal: AtomicU32,
+    /// prctl(2) PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: AtomicU32,
     /// `pf::*`.
     pub flags: AtomicU32,
     /// `tif::*`.
     pub thread_flags: AtomicU32,
+    /// personality(2).
+    pub personality: AtomicU32,
     /// Name shown by ps; NUL padded.
     pub comm: IrqSpinLock<[u8; TASK_COMM_LEN]>,
-    /// User address space; `None` for kernel threads.
-    pub mm: SpinLock<Option<Arc<MmStruct>>>,
+    /// User address space; `None` for kernel threads. Read by the context switch, hence IRQ-safe.
+    pub mm: IrqSpinLock<Option<Arc<MmStruct>>>,
     /// Root, working directory, umask.
     pub fs: SpinLock<Option<Arc<FsStruct>>>,
     /// Open files.
     pub files: SpinLock<Option<Arc<FilesStruct>>>,
     /// Signal handlers, shared with CLONE_SIGHAND.
-    pub sighand: SpinLock<Arc<SigHand>>,
+    pub sighand: IrqSpinLock<Arc<SigHand>>,
     /// Shared by the threads of a group: group-wide signals, limits, tty, job control, times.
     pub signal: Arc<SignalStruct>,
     /// Blocked signals of this thread (bit n-1 for signal n).
     pub blocked: AtomicU64,
     /// Thread-directed pending signals.
     pub pending: IrqSpinLock<SigPending>,
+    /// Saved mask, alternate stack, restart block.
+    pub sigctx: IrqSpinLock<SigContext>,
     /// Credentials.
     pub cred: SpinLock<Arc<Cred>>,
-    /// Family links.
-    pub family: SpinLock<Family>,
+    /// Family links; changed under the tasklist lock (kernel/pid.rs).
+    pub family: IrqSpinLock<Family>,
+    /// CLONE_CHILD_SETTID: where the child writes its number before its first user instruction.
+    pub set_child_tid: AtomicU64,
     /// Set by set_tid_address(2) and CLONE_CHILD_CLEARTID: cleared and woken at exit.
     pub clear_child_tid: AtomicU64,
     /// Head of the robust futex list in user space.
     pub robust_list: AtomicU64,
+    /// What the parent of a vfork child waits for.
+    pub vfork_done: IrqSpinLock<Option<Arc<Completion>>>,
+    /// State of a kernel thread; set before the task runs.
+    pub kthread: Option<Arc<Kthread>>,
+    /// What a task that begins in the kernel runs; taken by the task itself.
+    pub(crate) start: SpinLock<Option<ThreadFn>>,
+    /// Kernel stack; `None` for the boot task and once the task is dead and switched away.
+    pub stack: IrqSpinLock<Option<KernelStack>>,
     /// Start time, ns since boot.
     pub start_time: AtomicU64,
-    /// User CPU time, ns.
+    /// User CPU time by ticks, ns; `cputime::task_cputime_adjusted` gives the precise figures.
     pub utime: AtomicU64,
-    /// System CPU time, ns.
+    /// System CPU time by ticks, ns.
     pub stime: AtomicU64,
     /// Faults without I/O.
     pub min_flt: AtomicU64,
@@ -131,22 +163,89 @@ pub struct Task {
     /// Switches away because it was preempted.
     pub nivcsw: AtomicU64,
     /// Scheduling state; owned by kernel/sched.
-    pub se: crate::kernel::sched::task::SchedState,
+    pub se: SchedState,
     /// Registers of a task that is not running; owned by arch.
     pub thread: arch::ThreadStruct,
 }
 
-/// What the scheduler keeps for each task. Owner: kernel/sched.
-#[derive(Default)]
-pub struct SchedState {}
+/// What a new task is made of; `Task::new` fills in the rest.
+pub struct TaskInit {
+    /// Shared state of the thread group.
+    pub signal: Arc<SignalStruct>,
+    /// Handlers.
+    pub sighand: Arc<SigHand>,
+    /// Credentials.
+    pub cred: Arc<Cred>,
+    /// User address space.
+    pub mm: Option<Arc<MmStruct>>,
+    /// Root and working directory.
+    pub fs: Option<Arc<FsStruct>>,
+    /// Open files.
+    pub files: Option<Arc<FilesStruct>>,
+    /// `pf::*`.
+    pub flags: u32,
+    /// Name.
+    pub comm: [u8; TASK_COMM_LEN],
+    /// For a kernel thread.
+    pub kthread: Option<Arc<Kthread>>,
+    /// Kernel stack.
+    pub stack: Option<KernelStack>,
+}
 
 /// Links between tasks; changed under the tasklist lock.
 #[derive(Default)]
 pub struct Family {
-    /// Who started it.
+    /// Who started it, or who adopted it.
     pub real_parent: Weak<Task>,
     /// Children, oldest first.
     pub children: Vec<Arc<Task>>,
+}
+
+impl Task {
+    /// A task in state `TASK_NEW` that is in no list yet. Pid 0 until one is given.
+    pub fn new(init: TaskInit) -> Arc<Task> {
+        let stack_end = init.stack.as_ref().map_or(0, |s| s.end_of_stack().as_u64());
+        Arc::new(Task {
+            pid: AtomicI32::new(0),
+            tgid: AtomicI32::new(0),
+            state: AtomicU32::new(state::TASK_NEW),
+            exit_state: AtomicU32::new(0),
+            exit_code: AtomicU32::new(0),
+            exit_signal: AtomicI32::new(0),
+            pdeath_signal: AtomicU32::new(0),
+            no_new_privs: AtomicU32::new(0),
+            flags: AtomicU32::new(init.flags),
+            thread_flags: AtomicU32::new(0),
+            personality: AtomicU32::new(0),
+            comm: IrqSpinLock::new(init.comm),
+            mm: IrqSpinLock::new(init.mm),
+            fs: SpinLock::new(init.fs),
+            files: SpinLock::new(init.files),
+            sighand: IrqSpinLock::new(init.sighand),
+            signal: init.signal,
+            blocked: AtomicU64::new(0),
+            pending: IrqSpinLock::new(SigPending::default()),
+            sigctx: IrqSpinLock::new(SigContext::default()),
+            cred: SpinLock::new(init.cred),
+            family: IrqSpinLock::new(Family::default()),
+            set_child_tid: AtomicU64::new(0),
+            clear_child_tid: AtomicU64::new(0),
+            robust_list: AtomicU64::new(0),
+            vfork_done: IrqSpinLock::new(None),
+            kthread: init.kthread,
+            start: SpinLock::new(None),
+            stack: IrqSpinLock::new(init.stack),
+            start_time: AtomicU64::new(0),
+            utime: AtomicU64::new(0),
+            stime: AtomicU64::new(0),
+            min_flt: AtomicU64::new(0),
+            maj_flt: AtomicU64::new(0),
+            nvcsw: AtomicU64::new(0),
+            nivcsw: AtomicU64::new(0),
+            se: SchedState::new(stack_end),
+            thread: arch::ThreadStruct::new(),
+        })
+    }
 }
 
 /// The running task, borrowed: it cannot go away while it runs.
@@ -173,7 +272,19 @@ pub(super) fn current_task() -> CurrentTask {
     }
 }
 
+/// A name as `Task::comm` holds it; longer ones are cut.
+pub fn comm_from(name: &[u8]) -> [u8; TASK_COMM_LEN] {
+    let mut comm = [0; TASK_COMM_LEN];
+    let len = name.len().min(TASK_COMM_LEN - 1);
+    comm[..len].copy_from_slice(&name[..len]);
+    comm
+}
+
 impl CurrentTask {
+    /// The running task itself, for the rest of the function: it cannot end before.
+    pub fn as_task(&self) -> &'static Task {
+        self.task
+    }
     /// A counted handle to the running task.
     pub fn to_arc(&self) -> Arc<Task> {
         // SAFETY: every task lives in an `Arc` and is alive while it runs.
@@ -209,9 +320,21 @@ impl Task {
     pub fn signal_pending(&self) -> bool {
         self.test_tif(tif::SIGPENDING)
     }
+    /// Whether it leads its thread group.
+    pub fn is_group_leader(&self) -> bool {
+        self.pid() == self.tgid()
+    }
+    /// Whether a bit of `pf` is set.
+    pub fn has_flag(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
     /// Whether it is a kernel thread.
     pub fn is_kthread(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & pf::PF_KTHREAD != 0
+    }
+    /// The parent that waits for this task; pid 0 has none (Linux: `real_parent`).
+    pub fn real_parent(&self) -> Option<Arc<Task>> {
+        self.family.lock().real_parent.upgrade()
     }
     /// The address space; `None` for kernel threads.
     pub fn mm(&self) -> Option<Arc<MmStruct>> {
@@ -237,9 +360,6 @@ impl Task {
     }
     /// Changes the name; longer ones are cut.
     pub fn set_comm(&self, name: &[u8]) {
-        let mut comm = [0; TASK_COMM_LEN];
-        let len = name.len().min(TASK_COMM_LEN - 1);
-        comm[..len].copy_from_slice(&name[..len]);
-        *self.comm.lock() = comm;
+        *self.comm.lock() = comm_from(name);
     }
 }

@@ -4,9 +4,13 @@
 //! |---|---|
 //! | 0 .. 0x0000_7fff_ffff_f000 | user |
 //! | 0xffff_8880_0000_0000 + 64 TiB | direct map of physical memory, RW NX |
-//! | 0xffff_c900_0000_0000 + 32 TiB | vmalloc: kernel stacks, ioremap |
-//! | 0xffff_ea00_0000_0000 | vmemmap: `struct page` array |
+//! | 0xffff_c900_0000_0000 + 512 GiB | vmalloc: kernel stacks |
+//! | 0xffff_ea00_0000_0000 + 512 GiB | vmemmap: `struct page` array |
 //! | 0xffff_ffff_8000_0000 + 1 GiB | kernel image (text RX, rodata R, data RW) |
+//! | 0xffff_ffff_c000_0000 + 1008 MiB | ioremap: device memory |
+//!
+//! Linux has 32 TiB and 1 TiB for vmalloc and vmemmap. One top-level entry each is enough for
+//! the memory that vmemmap can describe this way (32 TiB), and boot makes them once and for all.
 
 use core::arch::asm;
 
@@ -23,9 +27,13 @@ pub const PAGE_OFFSET: u64 = 0xffff_8880_0000_0000;
 /// Start of the vmalloc area.
 pub const VMALLOC_START: u64 = 0xffff_c900_0000_0000;
 /// End of the vmalloc area.
-pub const VMALLOC_END: u64 = 0xffff_e900_0000_0000;
+pub const VMALLOC_END: u64 = VMALLOC_START + (512 << 30);
 /// Start of the `struct page` array.
 pub const VMEMMAP_START: u64 = 0xffff_ea00_0000_0000;
+/// Start of the window for device memory.
+pub const IOREMAP_START: u64 = 0xffff_ffff_c000_0000;
+/// End of the window for device memory.
+pub const IOREMAP_END: u64 = 0xffff_ffff_ff00_0000;
 /// Virtual address of physical address 0 as seen from the kernel image.
 pub const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
 /// Physical load address of the image when QEMU loads it directly (PVH); the boot loader puts
@@ -46,10 +54,15 @@ pub const fn virt_to_phys(addr: VirtAddr) -> PhysAddr {
 /// Size of the address range that the direct map may use.
 const DIRECT_MAP_SIZE: u64 = 64 << 40;
 
-/// Whether an address lies in the direct map (Linux: `virt_addr_valid`).
+/// The physical address behind an address of the direct map, `None` for any other address.
 #[inline]
-pub const fn virt_addr_valid(addr: VirtAddr) -> bool {
-    addr.as_u64().wrapping_sub(PAGE_OFFSET) < DIRECT_MAP_SIZE
+pub const fn direct_map_phys(addr: VirtAddr) -> Option<PhysAddr> {
+    let offset = addr.as_u64().wrapping_sub(PAGE_OFFSET);
+    if offset < DIRECT_MAP_SIZE {
+        Some(PhysAddr::new(offset))
+    } else {
+        None
+    }
 }
 /// Start of the `struct page` array (Linux: `vmemmap`).
 #[inline]

@@ -70,6 +70,20 @@ pub unsafe fn set_current_ptr(task: *const Task) {
             const core::mem::offset_of!(PcpuHot, current_task), options(nostack, preserves_flags));
     }
 }
+/// Top of the running task's kernel stack.
+#[inline]
+pub fn top_of_stack() -> u64 {
+    hot_read!(top_of_stack, u64, reg)
+}
+/// Changes the stack that SYSCALL entry switches to. Context: interrupts off.
+#[inline]
+pub fn set_top_of_stack(top: u64) {
+    // SAFETY: one store to this CPU's own word; only entry from user space uses it.
+    unsafe {
+        asm!("mov gs:[{1} + {2}], {0}", in(reg) top, sym PCPU_HOT,
+            const core::mem::offset_of!(PcpuHot, top_of_stack), options(nostack, preserves_flags));
+    }
+}
 /// Index of this CPU; stable only while preemption is off.
 #[inline]
 pub fn smp_processor_id() -> usize {

@@ -1,8 +1,16 @@
 //! Page tables and faults (Linux: arch/x86/mm/).
-pub mod pgtable;
-pub mod tlb;
 
-/// The frame behind a vmalloc address.
-pub fn kernel_virt_to_pfn(_addr: crate::mm::VirtAddr) -> Option<crate::mm::Pfn> {
-    None
-}
+pub mod dump_pagetables;
+pub mod extable;
+pub mod fault;
+pub mod init;
+pub mod init_64;
+pub mod ioremap;
+pub mod maccess;
+pub mod nofault;
+pub mod pat;
+pub mod pgtable;
+#[cfg(feature = "boot-tests")]
+mod selftest;
+pub mod set_memory;
+pub mod tlb;

@@ -1,0 +1,17 @@
+//! Links the kernel image by Linux's layout (`vmlinux.lds`); host builds are left alone.
+
+fn main() {
+    const SCRIPT: &str = "src/arch/x86/kernel/vmlinux.lds";
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={SCRIPT}");
+    println!("cargo::rerun-if-env-changed=KALLSYMS_RESERVE");
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
+        return;
+    }
+    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets the manifest folder");
+    println!("cargo::rustc-link-arg-bin=vmlinux=-T{root}/{SCRIPT}");
+    // Bytes that the symbol table gets; a second link can ask for exactly what the first one needs.
+    if let Ok(bytes) = std::env::var("KALLSYMS_RESERVE") {
+        println!("cargo::rustc-link-arg-bin=vmlinux=--defsym=__kallsyms_reserve={bytes}");
+    }
+}

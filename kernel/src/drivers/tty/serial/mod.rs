@@ -1,0 +1,3 @@
+//! Serial ports (Linux: drivers/tty/serial/).
+
+mod uart_8250;

@@ -1,0 +1,406 @@
+//! poll and select (Linux: fs/select.c).
+//!
+//! The first look at the files registers nowhere: most calls find something, or do not want to
+//! wait. Only then a table is made, and a second look registers in every file's queues.
+#![forbid(unsafe_code)]
+
+use uapi::Pod;
+use uapi::poll::*;
+use uapi::resource::RLIMIT_NOFILE;
+use uapi::time::{Timespec, Timeval};
+
+use crate::fs::fdtable::FilesStruct;
+use crate::fs::file::{current_files, fmode};
+use crate::fs::rlimit::rlimit;
+use crate::kernel::sched::current;
+use crate::kernel::sched::wait::PollTable;
+use crate::kernel::signal::RestartBlock;
+use crate::kernel::signal::sigaction::{restore_saved_sigmask_unless, set_user_sigmask};
+use crate::kernel::time::{ktime_get, ns_to_timespec, timespec_to_ns, timeval_to_ns};
+use crate::mm::UserAddr;
+use crate::mm::uaccess::{copy_from_user, copy_to_user, get_user, put_user};
+use crate::prelude::*;
+
+/// When a wait ends: a point of CLOCK_MONOTONIC in ns, `None` for never.
+type Deadline = Option<u64>;
+
+/// The deadline `ns` from now; 0 has passed already, whatever the clock says.
+fn deadline_after(ns: u64) -> u64 {
+    match ns {
+        0 => 0,
+        ns => ktime_get().saturating_add(ns),
+    }
+}
+
+/// Looks at files until `scan` finds some, a signal comes or the deadline has passed; returns
+/// how many were found. Errors: EINTR, ENOMEM.
+fn wait_for_files(
+    deadline: Deadline,
+    mut scan: impl FnMut(Option<&mut PollTable>) -> usize,
+) -> Result<usize> {
+    let count = scan(None);
+    if count > 0 || deadline == Some(0) {
+        return Ok(count);
+    }
+    if current().signal_pending() {
+        return Err(Errno::EINTR);
+    }
+    let mut table = PollTable::new();
+    let mut count = scan(Some(&mut table));
+    if table.out_of_memory() {
+        return Err(Errno::ENOMEM);
+    }
+    loop {
+        if count > 0 {
+            return Ok(count);
+        }
+        if current().signal_pending() {
+            return Err(Errno::EINTR);
+        }
+        let left = match deadline {
+            None => None,
+            Some(end) => match end.saturating_sub(ktime_get()) {
+                0 => return Ok(scan(None)),
+                left => Some(left),
+            },
+        };
+        table.poll_schedule_timeout(left);
+        count = scan(None);
+    }
+}
+
+/// What one entry of poll(2) has to report (Linux: `do_pollfd`).
+#[inline]
+fn poll_one(files: &FilesStruct, entry: &Pollfd, table: Option<&mut PollTable>) -> u16 {
+    if entry.fd < 0 {
+        return 0;
+    }
+    let Ok(file) = files.get(entry.fd) else {
+        return POLLNVAL as u16;
+    };
+    if file.mode & fmode::PATH != 0 {
+        return POLLNVAL as u16;
+    }
+    let wanted = u32::from(entry.events) | POLLERR | POLLHUP;
+    let mask = match table {
+        Some(table) => {
+            table.set_key(wanted);
+            file.ops.poll(&file, Some(table))
+        }
+        None => file.ops.poll(&file, None),
+    };
+    (mask & wanted) as u16
+}
+
+/// The array of a poll(2), copied once.
+struct PollArray {
+    user: UserAddr,
+    raw: Vec<u8>,
+    revents: Vec<u16>,
+}
+
+impl PollArray {
+    /// Errors: EINVAL for more entries than descriptors are allowed, EFAULT, ENOMEM.
+    fn copy(user: UserAddr, nfds: u32) -> Result<Self> {
+        if u64::from(nfds) > rlimit(RLIMIT_NOFILE) {
+            return Err(Errno::EINVAL);
+        }
+        let nfds = nfds as usize;
+        let (mut raw, mut revents) = (Vec::new(), Vec::new());
+        raw.try_reserve_exact(nfds * Pollfd::SIZE)
+            .map_err(|_| Errno::ENOMEM)?;
+        revents
+            .try_reserve_exact(nfds)
+            .map_err(|_| Errno::ENOMEM)?;
+        raw.resize(nfds * Pollfd::SIZE, 0);
+        revents.resize(nfds, 0);
+        copy_from_user(&mut raw, user)?;
+        Ok(Self { user, raw, revents })
+    }
+    fn entries(&self) -> impl Iterator<Item = Pollfd> {
+        self.raw.chunks_exact(Pollfd::SIZE).map(Pollfd::read_from)
+    }
+    fn scan(&mut self, files: &FilesStruct, mut table: Option<&mut PollTable>) -> usize {
+        let mut count = 0;
+        let entries = self.raw.chunks_exact(Pollfd::SIZE).map(Pollfd::read_from);
+        for (entry, revents) in entries.zip(&mut self.revents) {
+            *revents = poll_one(files, &entry, table.as_deref_mut());
+            count += usize::from(*revents != 0);
+        }
+        count
+    }
+    /// Writes the results where they differ from what stands there.
+    fn store(&self) -> Result {
+        for (index, entry) in self.entries().enumerate() {
+            let revents = self.revents.get(index).copied().unwrap_or(0);
+            if revents != entry.revents {
+                let offset = index * Pollfd::SIZE + core::mem::offset_of!(Pollfd, revents);
+                let at = self.user.checked_add(offset as u64).ok_or(Errno::EFAULT)?;
+                put_user(at, &revents)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Linux: `do_sys_poll`. Errors: EINTR, EINVAL, EFAULT, ENOMEM.
+fn do_sys_poll(ufds: UserAddr, nfds: u32, deadline: Deadline) -> Result<i32> {
+    let mut array = PollArray::copy(ufds, nfds)?;
+    let files = current_files()?;
+    let result = wait_for_files(deadline, |table| array.scan(&files, table));
+    if result != Err(Errno::EINTR) {
+        array.store()?;
+    }
+    result.map(|count| count as i32)
+}
+
+/// Waits for poll(2), which goes on after a stop with the same deadline.
+fn poll_restartable(ufds: UserAddr, nfds: u32, deadline: Deadline) -> Result<i32> {
+    match do_sys_poll(ufds, nfds, deadline) {
+        Err(Errno::EINTR) => {
+            current().sigctx.lock().restart = Some(RestartBlock::Poll {
+                fds: ufds.as_u64(),
+                nfds,
+                expires_ns: deadline,
+            });
+            Err(Errno::ERESTART_RESTARTBLOCK)
+        }
+        result => result,
+    }
+}
+
+/// poll(2): `timeout` in ms, negative for no end.
+pub fn sys_poll(ufds: UserAddr, nfds: u32, timeout: i32) -> Result<i32> {
+    let timeout = u64::try_from(timeout).ok();
+    let deadline = timeout.map(|ms| deadline_after(ms * 1_000_000));
+    poll_restartable(ufds, nfds, deadline)
+}
+
+/// poll(2) goes on after it was interrupted by a stop (Linux: `do_restart_poll`).
+pub fn poll_restart(ufds: UserAddr, nfds: u32, deadline: Deadline) -> Result<i32> {
+    poll_restartable(ufds, nfds, deadline)
+}
+
+/// The deadline that a `timespec` pointer gives; NULL for never. Errors: EINVAL, EFAULT.
+fn timespec_deadline(tsp: UserAddr) -> Result<Deadline> {
+    if tsp.is_null() {
+        return Ok(None);
+    }
+    let time: Timespec = get_user(tsp)?;
+    Ok(Some(deadline_after(timespec_to_ns(&time)?)))
+}
+
+/// Time left until a deadline, ns.
+fn time_left(deadline: u64) -> u64 {
+    match deadline {
+        0 => 0,
+        end => end.saturating_sub(ktime_get()),
+    }
+}
+
+/// Ends a call with a mask and a timeout of its own: the mask goes back unless a handler is due,
+/// the time left is written (Linux: `poll_select_finish`).
+fn finish<T>(result: Result<T>, deadline: Deadline, tsp: UserAddr) -> Result<T> {
+    let interrupted = matches!(result, Err(Errno::EINTR));
+    restore_saved_sigmask_unless(interrupted);
+    if let Some(end) = deadline {
+        // A program may keep its timeout in read-only memory.
+        let _ = put_user(tsp, &ns_to_timespec(time_left(end)));
+    }
+    match result {
+        Err(Errno::EINTR) => Err(Errno::ERESTARTNOHAND),
+        result => result,
+    }
+}
+
+/// ppoll(2).
+pub fn sys_ppoll(
+    ufds: UserAddr,
+    nfds: u32,
+    tsp: UserAddr,
+    sigmask: UserAddr,
+    sigsetsize: usize,
+) -> Result<i32> {
+    let deadline = timespec_deadline(tsp)?;
+    set_user_sigmask(sigmask, sigsetsize)?;
+    finish(do_sys_poll(ufds, nfds, deadline), deadline, tsp)
+}
+
+/// The three sets of a select(2), in words of 64 descriptors.
+struct FdSets {
+    nfds: usize,
+    wanted: [Vec<u64>; 3],
+    found: [Vec<u64>; 3],
+}
+
+/// Events of the sets for reading, writing and exceptions.
+const SETS: [u32; 3] = [POLLIN_SET, POLLOUT_SET, POLLEX_SET];
+
+impl FdSets {
+    /// Errors: EINVAL, EFAULT, ENOMEM.
+    fn copy(files: &FilesStruct, nfds: i32, user: [UserAddr; 3]) -> Result<Self> {
+        let nfds = usize::try_from(nfds).map_err(|_| Errno::EINVAL)?;
+        let nfds = nfds.min(files.size());
+        let words = nfds.div_ceil(64);
+        let mut sets = Self {
+            nfds,
+            wanted: [const { Vec::new() }; 3],
+            found: [const { Vec::new() }; 3],
+        };
+        for (set, addr) in sets.wanted.iter_mut().zip(user) {
+            *set = copy_set(addr, words)?;
+        }
+        for set in &mut sets.found {
+            set.try_reserve_exact(words).map_err(|_| Errno::ENOMEM)?;
+            set.resize(words, 0);
+        }
+        // Bits behind the last descriptor do not count.
+        if nfds % 64 != 0 {
+            for set in &mut sets.wanted {
+                if let Some(last) = set.last_mut() {
+                    *last &= (1 << (nfds % 64)) - 1;
+                }
+            }
+        }
+        Ok(sets)
+    }
+
+    fn any_wanted(&self, word: usize) -> u64 {
+        let words = self.wanted.iter().filter_map(|set| set.get(word));
+        words.fold(0, |bits, word| bits | word)
+    }
+
+    /// Calls `each` with every descriptor in a set.
+    fn for_each_fd(&self, mut each: impl FnMut(usize)) {
+        for word in 0..self.nfds.div_ceil(64) {
+            let mut bits = self.any_wanted(word);
+            while bits != 0 {
+                each(word * 64 + bits.trailing_zeros() as usize);
+                bits &= bits - 1;
+            }
+        }
+    }
+
+    /// Errors: EBADF for a descriptor that is not open.
+    fn check_open(&self, files: &FilesStruct) -> Result {
+        let mut bad = false;
+        self.for_each_fd(|fd| bad |= files.get(fd as i32).is_err());
+        if bad { Err(Errno::EBADF) } else { Ok(()) }
+    }
+
+    fn scan(&mut self, files: &FilesStruct, mut table: Option<&mut PollTable>) -> usize {
+        let mut count = 0;
+        let mut found = core::mem::take(&mut self.found);
+        found.iter_mut().for_each(|set| set.fill(0));
+        self.for_each_fd(|fd| {
+            let (word, bit) = (fd / 64, 1u64 << (fd % 64));
+            let mut events = 0;
+            for (set, of_set) in self.wanted.iter().zip(SETS) {
+                if set.get(word).is_some_and(|bits| bits & bit != 0) {
+                    events |= of_set;
+                }
+            }
+            let entry = Pollfd {
+                fd: fd as i32,
+                events: events as u16,
+                revents: 0,
+            };
+            let mask = u32::from(poll_one(files, &entry, table.as_deref_mut()));
+            for ((set, wanted), of_set) in found.iter_mut().zip(&self.wanted).zip(SETS) {
+                let asked = wanted.get(word).is_some_and(|bits| bits & bit != 0);
+                if let Some(bits) = set.get_mut(word)
+                    && asked
+                    && mask & of_set != 0
+                {
+                    *bits |= bit;
+                    count += 1;
+                }
+            }
+        });
+        self.found = found;
+        count
+    }
+
+    fn store(&self, user: [UserAddr; 3]) -> Result {
+        let bytes = self.nfds.div_ceil(64) * 8;
+        for (set, addr) in self.found.iter().zip(user) {
+            if !addr.is_null() {
+                let raw: Vec<u8> = set.iter().flat_map(|word| word.to_le_bytes()).collect();
+                copy_to_user(addr, &raw[..bytes])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn copy_set(addr: UserAddr, words: usize) -> Result<Vec<u64>> {
+    let mut set = Vec::new();
+    set.try_reserve_exact(words).map_err(|_| Errno::ENOMEM)?;
+    set.resize(words, 0);
+    if !addr.is_null() {
+        for (index, word) in set.iter_mut().enumerate() {
+            let at = addr.checked_add(index as u64 * 8).ok_or(Errno::EFAULT)?;
+            *word = get_user(at)?;
+        }
+    }
+    Ok(set)
+}
+
+/// Linux: `core_sys_select`. Errors: EINTR, EINVAL, EBADF, EFAULT, ENOMEM.
+fn core_sys_select(nfds: i32, user: [UserAddr; 3], deadline: Deadline) -> Result<i32> {
+    let files = current_files()?;
+    let mut sets = FdSets::copy(&files, nfds, user)?;
+    sets.check_open(&files)?;
+    let count = wait_for_files(deadline, |table| sets.scan(&files, table))?;
+    sets.store(user)?;
+    Ok(count as i32)
+}
+
+/// select(2): the time left is written back.
+pub fn sys_select(
+    nfds: i32,
+    inp: UserAddr,
+    outp: UserAddr,
+    exp: UserAddr,
+    tvp: UserAddr,
+) -> Result<i32> {
+    let mut deadline = None;
+    if !tvp.is_null() {
+        let time: Timeval = get_user(tvp)?;
+        let seconds = time
+            .tv_sec
+            .checked_add(time.tv_usec / 1_000_000)
+            .ok_or(Errno::EINVAL)?;
+        let time = Timeval {
+            tv_sec: seconds,
+            tv_usec: time.tv_usec % 1_000_000,
+        };
+        deadline = Some(deadline_after(timeval_to_ns(&time)?));
+    }
+    let result = core_sys_select(nfds, [inp, outp, exp], deadline);
+    if let Some(end) = deadline {
+        let _ = put_user(tvp, &Timeval::from_ns(time_left(end)));
+    }
+    match result {
+        Err(Errno::EINTR) => Err(Errno::ERESTARTNOHAND),
+        result => result,
+    }
+}
+
+/// pselect6(2): `sig` points to a mask's address and size.
+pub fn sys_pselect6(
+    nfds: i32,
+    inp: UserAddr,
+    outp: UserAddr,
+    exp: UserAddr,
+    tsp: UserAddr,
+    sig: UserAddr,
+) -> Result<i32> {
+    let deadline = timespec_deadline(tsp)?;
+    if !sig.is_null() {
+        let [mask, size]: [u64; 2] = get_user(sig)?;
+        set_user_sigmask(UserAddr::new(mask), size as usize)?;
+    }
+    let result = core_sys_select(nfds, [inp, outp, exp], deadline);
+    finish(result, deadline, tsp)
+}

@@ -1,0 +1,86 @@
+//! reboot(2) and the way down (Linux: kernel/reboot.c).
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use uapi::reboot::*;
+use uapi::signal::SIGINT;
+
+use crate::arch;
+use crate::init::main::{SystemState, set_system_state};
+use crate::kernel::pid;
+use crate::kernel::sched::current;
+use crate::kernel::signal::send_sig;
+use crate::mm::UserAddr;
+use crate::mm::uaccess::strncpy_from_user;
+use crate::prelude::*;
+
+const CAP_SYS_BOOT: u32 = 22;
+
+/// Ctrl-Alt-Del restarts at once (true) or sends SIGINT to `cad_pid`.
+static C_A_D: AtomicBool = AtomicBool::new(true);
+/// Who gets that signal (/proc/sys/kernel/cad_pid).
+pub static CAD_PID: AtomicI32 = AtomicI32::new(1);
+
+/// reboot(2). Errors: EPERM, EINVAL, EFAULT.
+pub fn sys_reboot(magic1: u32, magic2: u32, command: u32, arg: UserAddr) -> Result {
+    if !current().cred().has_cap(CAP_SYS_BOOT) {
+        return Err(Errno::EPERM);
+    }
+    let magics = [
+        LINUX_REBOOT_MAGIC2,
+        LINUX_REBOOT_MAGIC2A,
+        LINUX_REBOOT_MAGIC2B,
+        LINUX_REBOOT_MAGIC2C,
+    ];
+    if magic1 != LINUX_REBOOT_MAGIC1 || !magics.contains(&magic2) {
+        return Err(Errno::EINVAL);
+    }
+    match command {
+        LINUX_REBOOT_CMD_RESTART => kernel_restart(None),
+        LINUX_REBOOT_CMD_RESTART2 => {
+            let text = strncpy_from_user(arg, 255)?;
+            kernel_restart(Some(&String::from_utf8_lossy(&text)))
+        }
+        LINUX_REBOOT_CMD_HALT => kernel_halt(),
+        LINUX_REBOOT_CMD_POWER_OFF => kernel_power_off(),
+        LINUX_REBOOT_CMD_CAD_ON => C_A_D.store(true, Ordering::Relaxed),
+        LINUX_REBOOT_CMD_CAD_OFF => C_A_D.store(false, Ordering::Relaxed),
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(())
+}
+
+/// Restarts the machine. Process context.
+pub fn kernel_restart(command: Option<&str>) -> ! {
+    set_system_state(SystemState::Restart);
+    match command {
+        None => pr_emerg!("reboot: Restarting system"),
+        Some(command) => pr_emerg!("reboot: Restarting system with command '{command}'"),
+    }
+    arch::machine_restart()
+}
+
+/// Stops the machine with the power on.
+pub fn kernel_halt() -> ! {
+    set_system_state(SystemState::Halt);
+    pr_emerg!("reboot: System halted");
+    arch::machine_halt()
+}
+
+/// Switches the machine off.
+pub fn kernel_power_off() -> ! {
+    set_system_state(SystemState::PowerOff);
+    pr_emerg!("reboot: Power down");
+    arch::machine_power_off()
+}
+
+/// The keyboard driver saw Ctrl-Alt-Del. Any context.
+pub fn ctrl_alt_del() {
+    if C_A_D.load(Ordering::Relaxed) {
+        kernel_restart(None);
+    }
+    if let Some(task) = pid::find_task(CAD_PID.load(Ordering::Relaxed)) {
+        let _ = send_sig(SIGINT, &task);
+    }
+}

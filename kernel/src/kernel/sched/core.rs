@@ -1,0 +1,780 @@
+//! Switching and waking tasks (Linux: kernel/sched/core.c).
+//!
+//! # Sleeping without losing a wake-up
+//!
+//! A sleeper stores its state, then looks at its condition, then calls `schedule`. A waker makes
+//! the condition true, then looks at the state. Each side has a full barrier between its two
+//! steps ([`set_current_state`] and the first lines of [`try_to_wake_up`]), so at least one of
+//! them sees what the other did.
+
+use core::mem;
+use core::panic::Location;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+use super::cputime;
+use super::entity::Class;
+use super::fair::Enqueue;
+use super::rq::{self, Rq, RqGuard, cpu_rq, this_rq};
+use super::stack;
+use super::task::{self, CurrentTask, Task, state::*, tif};
+use crate::arch;
+use crate::kernel::preempt::PREEMPT_OFFSET;
+use crate::kernel::time::{self, timer::Timer};
+use crate::mm::mmap::MmStruct;
+use crate::mm::percpu::NR_CPUS;
+use crate::mm::pgtable::PageTable;
+use crate::prelude::*;
+
+/// `schedule_timeout` without an end.
+pub const MAX_SCHEDULE_TIMEOUT: u64 = u64::MAX;
+
+/// Nanoseconds since boot, for accounting (Linux: `sched_clock`). Any context.
+#[inline]
+pub(super) fn sched_clock() -> u64 {
+    time::sched_clock()
+}
+
+/// The running task (Linux: `current`). Panics before `init_task` is set up (kernel bug).
+#[inline]
+pub fn current() -> CurrentTask {
+    task::current_task()
+}
+
+/// The running task, or `None` before `setup_boot_task`: for code that may run very early.
+#[inline]
+pub fn try_current() -> Option<CurrentTask> {
+    (!arch::current_ptr().is_null()).then(task::current_task)
+}
+
+/// Whether the running task was asked to call `schedule`.
+#[inline]
+pub fn need_resched() -> bool {
+    try_current().is_some_and(|task| task.test_tif(tif::NEED_RESCHED))
+}
+
+// --- schedule ---------------------------------------------------------------------------------
+
+/// Why `__schedule` is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SwitchKind {
+    /// By the task itself: its state says whether it sleeps.
+    Voluntary,
+    /// Preemption: whatever its state, the task stays runnable.
+    Preempt,
+}
+
+/// Gives the CPU to another task; returns when this one is chosen again (Linux: `schedule`).
+/// The task's state says whether it stays runnable. Context: process, preempt count 0.
+pub fn schedule() {
+    loop {
+        arch::preempt_count_add(PREEMPT_OFFSET);
+        __schedule(SwitchKind::Voluntary);
+        arch::preempt_count_sub(PREEMPT_OFFSET);
+        if !need_resched() {
+            break;
+        }
+    }
+}
+
+/// `schedule` for a caller with a preempt count of 1, which it has again afterwards
+/// (Linux: `schedule_preempt_disabled`).
+pub fn schedule_preempt_disabled() {
+    arch::preempt_count_sub(PREEMPT_OFFSET);
+    schedule();
+    arch::preempt_count_add(PREEMPT_OFFSET);
+}
+
+/// The idle task's way into the scheduler (Linux: `schedule_idle`). Its preempt count is 1 all
+/// the time, and it never sleeps.
+pub(super) fn schedule_idle() {
+    loop {
+        __schedule(SwitchKind::Voluntary);
+        if !need_resched() {
+            break;
+        }
+    }
+}
+
+/// Preempts the running task if that was asked for; called when the preempt count falls to 0.
+#[inline]
+pub fn preempt_check_resched() {
+    if need_resched() {
+        preempt_schedule();
+    }
+}
+
+#[cold]
+fn preempt_schedule() {
+    if arch::preempt_count() != 0 || arch::irqs_disabled() {
+        return; // the interrupt's exit or the next preempt_enable will see the flag
+    }
+    loop {
+        arch::preempt_count_add(PREEMPT_OFFSET);
+        __schedule(SwitchKind::Preempt);
+        arch::preempt_count_sub(PREEMPT_OFFSET);
+        if !need_resched() {
+            break;
+        }
+    }
+}
+
+/// Preempts on the way out of an interrupt that came from kernel code (Linux:
+/// `preempt_schedule_irq`). Entry code calls it when the preempt count is 0 after the interrupt;
+/// it does nothing unless a switch was asked for.
+///
+/// On entry and on return: interrupts off.
+pub fn preempt_schedule_irq() {
+    debug_assert!(arch::irqs_disabled());
+    while need_resched() && arch::preempt_count() == 0 {
+        arch::preempt_count_add(PREEMPT_OFFSET);
+        arch::local_irq_enable();
+        __schedule(SwitchKind::Preempt);
+        arch::local_irq_disable();
+        arch::preempt_count_sub(PREEMPT_OFFSET);
+    }
+}
+
+/// Tripwires at the entrance (Linux: `schedule_debug`).
+#[inline]
+fn schedule_debug(prev: &Task) {
+    stack::check_stack_end(prev);
+    if arch::preempt_count() != PREEMPT_OFFSET && prev.exit_state.load(Ordering::Relaxed) == 0 {
+        schedule_bug(prev);
+    }
+}
+
+#[cold]
+fn schedule_bug(prev: &Task) {
+    let count = arch::preempt_count();
+    pr_err!(
+        "BUG: scheduling while atomic: {}/{}/0x{count:08x}",
+        prev.comm(),
+        prev.pid()
+    );
+}
+
+/// Chooses the next task and switches to it.
+///
+/// On entry: preempt count 1, interrupts in any state. On return: preempt count 1, interrupts on.
+fn __schedule(kind: SwitchKind) {
+    let prev = current().as_task();
+    schedule_debug(prev);
+    arch::local_irq_disable();
+    let mut rq = this_rq().lock();
+    rq.update_clock();
+    let counter = match kind {
+        SwitchKind::Voluntary if try_to_sleep(&mut rq, prev) => &prev.nvcsw,
+        SwitchKind::Voluntary | SwitchKind::Preempt => &prev.nivcsw,
+    };
+    let next = rq.pick_next_task();
+    prev.clear_tif(tif::NEED_RESCHED);
+    match next {
+        Some(next) => {
+            rq.nr_switches += 1;
+            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            context_switch(rq, prev, next);
+        }
+        None => {
+            drop(rq);
+            arch::local_irq_enable();
+        }
+    }
+}
+
+/// Takes the caller off the queue if its state says so. False: it stays runnable.
+#[inline]
+fn try_to_sleep(rq: &mut Rq, prev: &Task) -> bool {
+    let prev_state = prev.state.load(Ordering::Relaxed);
+    if prev_state == TASK_RUNNING {
+        return false;
+    }
+    if signal_pending_state(prev_state, prev) {
+        prev.state.store(TASK_RUNNING, Ordering::Relaxed);
+        return false;
+    }
+    let contributes = prev_state & TASK_UNINTERRUPTIBLE != 0 && prev_state & TASK_NOLOAD == 0;
+    prev.se
+        .contributes_to_load
+        .store(contributes, Ordering::Relaxed);
+    if contributes {
+        rq.nr_uninterruptible += 1;
+    }
+    rq.deactivate_curr();
+    true
+}
+
+/// Whether a signal forbids to sleep in this state (Linux: `signal_pending_state`).
+#[inline]
+pub(super) fn signal_pending_state(state: u32, task: &Task) -> bool {
+    if state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL) == 0 || !task.signal_pending() {
+        return false;
+    }
+    state & TASK_INTERRUPTIBLE != 0 || task.fatal_signal_pending()
+}
+
+// --- the switch -------------------------------------------------------------------------------
+
+/// Switches address space and registers. The run queue stays locked over the switch: the next
+/// task unlocks it in `finish_task_switch`, so that nobody chooses `prev` while its registers
+/// are still here.
+fn context_switch(mut rq: RqGuard<'_>, prev: &Task, next: Arc<Task>) {
+    rq.set_next_task(&next);
+    next.se.on_cpu.store(true, Ordering::Relaxed);
+    switch_mm_irqs_off(&mut rq, &next);
+    let next_ptr: *const Task = &*next;
+    rq.prev = rq.curr.replace(next);
+    mem::forget(rq);
+    // SAFETY: `rq.curr` and `rq.prev` keep both tasks alive; interrupts are off, and `prev` is
+    // the running task, whose registers nobody else touches while its `on_cpu` is set.
+    unsafe { arch::switch_to(prev, &*next_ptr) };
+    // Somebody switched back to this task: perhaps on another CPU, from another `prev`.
+    finish_task_switch();
+}
+
+/// Loads the page tables of `next` unless they are loaded already; a kernel thread keeps
+/// whatever there is.
+#[inline]
+fn switch_mm_irqs_off(rq: &mut Rq, next: &Task) {
+    if next.is_kthread() {
+        return;
+    }
+    let mm = next.mm.lock();
+    if let Some(mm) = mm.as_ref() {
+        load_pgd(rq, mm.page_table());
+    }
+}
+
+/// Loads page tables on this CPU and keeps them alive while they are; the ones before go into
+/// `prev_pgd`. Interrupts off.
+#[inline]
+fn load_pgd(rq: &mut Rq, pgd: &Arc<PageTable>) {
+    pgd.activate();
+    if !rq.active_pgd.as_ref().is_some_and(|active| Arc::ptr_eq(active, pgd)) {
+        rq.prev_pgd = rq.active_pgd.replace(pgd.clone());
+    }
+}
+
+/// The second half of a switch, in the context of the task that was switched to: unlocks the run
+/// queue that the other one locked and lets go of what it held.
+///
+/// On entry: interrupts off, run queue of this CPU locked. On return: interrupts on.
+fn finish_task_switch() {
+    // SAFETY: the task that ran before locked this CPU's queue and forgot its guard.
+    let mut rq = unsafe { this_rq().adopt() };
+    let prev = rq.prev.take();
+    let prev_pgd = rq.prev_pgd.take();
+    let mut dead_stack = None;
+    if let Some(prev) = &prev {
+        // The state is read before `on_cpu` is cleared: then another CPU may run the task.
+        let dead = prev.state.load(Ordering::Relaxed) == TASK_DEAD;
+        // Release: everything this task did here is seen by the CPU that runs it next.
+        prev.se.on_cpu.store(false, Ordering::Release);
+        if dead {
+            prev.se.stack_end.set(0);
+            dead_stack = prev.stack.lock().take();
+        }
+    }
+    drop(rq);
+    arch::local_irq_enable();
+    if let Some(stack) = dead_stack {
+        stack.free();
+    }
+    // Outside the lock: either may be the last reference.
+    drop(prev_pgd);
+    drop(prev);
+}
+
+/// The first thing a new task does (Linux: `schedule_tail`); arch's `ret_from_fork` calls it.
+///
+/// On entry: interrupts off, preempt count 1, run queue locked. On return: preempt count 0.
+pub fn schedule_tail() {
+    finish_task_switch();
+    arch::preempt_count_sub(PREEMPT_OFFSET);
+    preempt_check_resched();
+    let task = current();
+    let child_tid = task.set_child_tid.load(Ordering::Relaxed);
+    if child_tid != 0 {
+        // Nothing to be done about a bad pointer: clone(2) does not report it either.
+        let _ = crate::mm::uaccess::put_user(crate::mm::UserAddr::new(child_tid), &task.pid());
+    }
+}
+
+/// Makes `mm` the address space of the running task and loads its page tables; returns the old
+/// one, which the caller drops where it may sleep (Linux: `activate_mm`). With `None` the task
+/// goes on as a kernel thread does, on page tables that nobody changes under it.
+/// Context: process.
+pub fn activate_mm(mm: Option<Arc<MmStruct>>) -> Option<Arc<MmStruct>> {
+    let task = current();
+    // Interrupts off: no switch may come between the task's mm and the CPU's tables.
+    let flags = arch::local_irq_save();
+    let mut before = None;
+    if let Some(mm) = &mm {
+        let mut rq = this_rq().lock();
+        load_pgd(&mut rq, mm.page_table());
+        before = rq.prev_pgd.take();
+    }
+    let old = mem::replace(&mut *task.mm.lock(), mm);
+    arch::local_irq_restore(flags);
+    drop(before);
+    old
+}
+
+/// execve(2): the running task continues in `mm`; returns the old address space (Linux:
+/// fs/exec.c, `exec_mmap`). Wakes the parent that waits in vfork(2).
+pub fn exec_mmap(mm: Arc<MmStruct>) -> Option<Arc<MmStruct>> {
+    crate::kernel::fork::exec_mm_release(&current());
+    activate_mm(Some(mm))
+}
+
+// --- waking -----------------------------------------------------------------------------------
+
+/// Changes the state of the running task, with a full barrier (Linux: `set_current_state`).
+#[inline]
+pub fn set_current_state(state: u32) {
+    current().state.swap(state, Ordering::SeqCst);
+}
+
+/// `set_current_state` without the barrier, for going back to `TASK_RUNNING`.
+#[inline]
+pub(super) fn __set_current_state(state: u32) {
+    current().state.store(state, Ordering::Relaxed);
+}
+
+/// Makes a sleeping task runnable; false if it was runnable already. Any context.
+pub fn wake_up_process(task: &Arc<Task>) -> bool {
+    try_to_wake_up(task, TASK_NORMAL)
+}
+
+/// Wakes a task that sleeps in one of the states of the mask. Any context.
+pub fn wake_up_state(task: &Task, mask: u32) -> bool {
+    try_to_wake_up(task, mask)
+}
+
+/// Makes `task` runnable if its state is in `mask` (Linux: `try_to_wake_up`). Any context but
+/// NMI. The caller keeps the task alive; it lives in an `Arc`.
+pub fn try_to_wake_up(task: &Task, mask: u32) -> bool {
+    if core::ptr::eq(task, arch::current_ptr()) {
+        return wake_up_current(task, mask);
+    }
+    let _wakers = task.se.wake_lock.lock();
+    // The waker's stores (its condition) come before its look at the state. The lock is a full
+    // barrier on x86 already; the fence says so to the compiler and to other machines.
+    fence(Ordering::SeqCst);
+    if task.state.load(Ordering::Relaxed) & mask == 0 {
+        return false;
+    }
+    if task.se.on_rq.load(Ordering::Acquire) && ttwu_runnable(task) {
+        return true;
+    }
+    task.state.store(TASK_WAKING, Ordering::Relaxed);
+    // It may still be on its way out of `schedule` on another CPU. Acquire: pairs with
+    // `finish_task_switch`; after it the registers are saved.
+    while task.se.on_cpu.load(Ordering::Acquire) {
+        arch::cpu_relax();
+    }
+    ttwu_queue(task);
+    true
+}
+
+/// An interrupt, or the task itself, wakes the running task: it only has to stay runnable.
+fn wake_up_current(task: &Task, mask: u32) -> bool {
+    let flags = arch::local_irq_save();
+    let sleeps = task.state.load(Ordering::Relaxed) & mask != 0;
+    if sleeps {
+        task.state.store(TASK_RUNNING, Ordering::Relaxed);
+    }
+    arch::local_irq_restore(flags);
+    sleeps
+}
+
+/// The task is still queued: it was about to sleep. Only its state has to change.
+fn ttwu_runnable(task: &Task) -> bool {
+    let rq = cpu_rq(task.se.cpu()).lock();
+    let queued = task.se.on_rq.load(Ordering::Relaxed);
+    if queued {
+        task.state.store(TASK_RUNNING, Ordering::Relaxed);
+    }
+    drop(rq);
+    queued
+}
+
+/// Chooses a CPU and queues the task there. Interrupts off, `wake_lock` held.
+fn ttwu_queue(task: &Task) {
+    let from = task.se.cpu();
+    let cpu = select_task_rq(task);
+    let mut rq = cpu_rq(cpu).lock();
+    if cpu != from {
+        task.se.cpu.store(cpu as u32, Ordering::Relaxed);
+    }
+    if task.se.contributes_to_load.swap(false, Ordering::Relaxed) {
+        rq.nr_uninterruptible -= 1;
+    }
+    rq.update_clock();
+    rq.activate_task(task_arc(task), Enqueue::Wakeup);
+    rq.check_preempt_curr(task);
+    task.state.store(TASK_RUNNING, Ordering::Release);
+}
+
+/// A counted handle to a task known by reference.
+pub(super) fn task_arc(task: &Task) -> Arc<Task> {
+    // SAFETY: every task is made by `Task::new`, in an `Arc`, and `task` is alive.
+    unsafe {
+        Arc::increment_strong_count(task);
+        Arc::from_raw(task)
+    }
+}
+
+/// The CPU to wake a task on: where it was if that is idle or nothing else is (Linux:
+/// `select_task_rq`).
+fn select_task_rq(task: &Task) -> usize {
+    let active = rq::cpu_active_mask();
+    let last = task.se.cpu();
+    if active == 1 {
+        return 0;
+    }
+    let allowed = task.se.cpus_mask() & active;
+    let idle = |cpu: &usize| {
+        let cell = cpu_rq(*cpu).lock();
+        cell.nr_running == 0
+    };
+    if allowed & (1 << last) != 0 && idle(&last) {
+        return last;
+    }
+    let mut candidates = (0..NR_CPUS).filter(|cpu| allowed & (1 << cpu) != 0);
+    match candidates.clone().find(idle) {
+        Some(cpu) => cpu,
+        None if allowed & (1 << last) != 0 => last,
+        None => candidates.next().unwrap_or(0),
+    }
+}
+
+/// Runs a new task for the first time (Linux: `wake_up_new_task`). Process context.
+pub fn wake_up_new_task(task: &Arc<Task>) {
+    let _wakers = task.se.wake_lock.lock();
+    task.state.store(TASK_RUNNING, Ordering::Relaxed);
+    let cpu = select_task_rq(task);
+    let mut rq = cpu_rq(cpu).lock();
+    task.se.cpu.store(cpu as u32, Ordering::Relaxed);
+    rq.update_clock();
+    rq.activate_task(task.clone(), Enqueue::New);
+    rq.check_preempt_curr(task);
+}
+
+// --- fork -------------------------------------------------------------------------------------
+
+/// Gives a new task its parent's policy, or the default if the parent wants that (Linux:
+/// `sched_fork`).
+pub(crate) fn sched_fork(parent: &Task, child: &Task) {
+    let (from, to) = (&parent.se, &child.se);
+    let reset = from.reset_on_fork.load(Ordering::Relaxed);
+    let (class, policy, nice) = match (from.class(), reset) {
+        (Class::Fair, false) => (Class::Fair, from.policy(), from.nice()),
+        (Class::Rt, false) => (Class::Rt, from.policy(), from.nice()),
+        (Class::Rt, true) => (Class::Fair, uapi::sched::SCHED_NORMAL, 0),
+        (Class::Fair, true) => (Class::Fair, from.policy(), from.nice().max(0)),
+        (Class::Stop | Class::Idle, _) => (Class::Fair, uapi::sched::SCHED_NORMAL, 0),
+    };
+    to.set_class(class);
+    to.set_policy(policy);
+    to.set_nice_value(nice);
+    to.set_rt_priority(if class == Class::Rt {
+        from.rt_priority()
+    } else {
+        0
+    });
+    to.weight.set(weight_of(policy, nice));
+    to.slice.set(from.slice.get());
+    to.cpus_mask.store(from.cpus_mask(), Ordering::Relaxed);
+    to.cpu.store(arch::smp_processor_id() as u32, Ordering::Relaxed);
+}
+
+/// Weight of a fair task.
+pub(super) fn weight_of(policy: u32, nice: i32) -> u64 {
+    if policy == uapi::sched::SCHED_IDLE {
+        super::fair::WEIGHT_IDLEPRIO
+    } else {
+        super::fair::nice_to_weight(nice)
+    }
+}
+
+// --- changing a task's parameters -------------------------------------------------------------
+
+/// Changes scheduling parameters of a task in whatever state it is: takes it off its queue,
+/// calls `change`, puts it back (Linux: the dequeue/enqueue pairs of `__sched_setscheduler`).
+pub(super) fn change_task(task: &Task, change: impl FnOnce(&mut Rq, &Task)) {
+    let _wakers = task.se.wake_lock.lock();
+    let mut rq = cpu_rq(task.se.cpu()).lock();
+    rq.update_clock();
+    rq.update_curr();
+    let before = task.se.class();
+    let queued = task.se.on_rq.load(Ordering::Relaxed);
+    let running = rq.curr.as_ref().is_some_and(|c| core::ptr::eq(&**c, task));
+    let taken = if queued && !running {
+        rq.dequeue_waiting(task)
+    } else {
+        None
+    };
+    change(&mut rq, task);
+    let after = task.se.class();
+    if queued && before != after {
+        rq.recount(before, after);
+    }
+    if let Some(taken) = taken {
+        rq.enqueue(after, taken, Enqueue::Restore);
+        rq.check_preempt_curr(task);
+    } else if running {
+        if before != after && after == Class::Fair {
+            let curr = rq.curr.take();
+            rq.cfs.place(None, &task.se, Enqueue::Restore);
+            rq.curr = curr;
+        }
+        rq.resched_curr();
+    }
+}
+
+/// The new weight of a fair task, wherever it is; call inside `change_task`.
+pub(super) fn set_load_weight(rq: &mut Rq, task: &Task) {
+    let weight = weight_of(task.se.policy(), task.se.nice());
+    let running = rq.curr.as_ref().is_some_and(|c| core::ptr::eq(&**c, task));
+    if running && task.se.class() == Class::Fair && task.se.on_rq.load(Ordering::Relaxed) {
+        rq.cfs.reweight(Some(&task.se), &task.se, weight);
+    } else {
+        task.se.weight.set(weight);
+    }
+}
+
+/// Limits a task to the CPUs of `mask`, which has an active one (Linux: `set_cpus_allowed_ptr`).
+/// Errors: EINVAL when no active CPU is left.
+pub fn set_cpus_allowed(task: &Task, mask: u64) -> Result {
+    if mask & rq::cpu_active_mask() == 0 {
+        return Err(Errno::EINVAL);
+    }
+    task.se.cpus_mask.store(mask, Ordering::Relaxed);
+    // With one CPU nobody is in the wrong place; SMP bring-up adds the move here.
+    Ok(())
+}
+
+/// CPU time of a task up to now, ns (Linux: `task_sched_runtime`).
+pub fn task_sched_runtime(task: &Task) -> u64 {
+    let flags = arch::local_irq_save();
+    let mut rq = cpu_rq(task.se.cpu()).lock();
+    if rq.curr.as_ref().is_some_and(|c| core::ptr::eq(&**c, task)) {
+        rq.update_clock();
+        rq.update_curr();
+    }
+    drop(rq);
+    arch::local_irq_restore(flags);
+    task.se.sum_exec_runtime()
+}
+
+// --- yielding and timeouts --------------------------------------------------------------------
+
+/// Lets others run (sched_yield(2)).
+pub fn yield_now() {
+    arch::preempt_count_add(PREEMPT_OFFSET);
+    arch::local_irq_disable();
+    {
+        let mut rq = this_rq().lock();
+        rq.update_clock();
+        rq.update_curr();
+        if let Some(curr) = &rq.curr {
+            match curr.se.class() {
+                Class::Fair => rq.cfs.yield_task(&curr.se),
+                Class::Rt => curr.se.rt_requeue.store(true, Ordering::Relaxed),
+                Class::Stop | Class::Idle => {}
+            }
+        }
+    }
+    arch::local_irq_enable();
+    arch::preempt_count_sub(PREEMPT_OFFSET);
+    schedule();
+}
+
+/// Lets others run if that was asked for, in a loop that takes long (Linux: `cond_resched`).
+/// Process context.
+#[inline]
+pub fn cond_resched() -> bool {
+    let asked = need_resched();
+    if asked {
+        preempt_check_resched();
+    }
+    asked
+}
+
+/// Makes a task that runs on another CPU enter the kernel, so that it sees a new signal (Linux:
+/// `kick_process`). On this CPU it is in the kernel already. Any context.
+pub fn kick_process(task: &Task) {
+    let _here = crate::kernel::preempt::preempt_disable();
+    let cpu = task.se.cpu();
+    if cpu != arch::smp_processor_id() && task.se.is_running() {
+        arch::smp_send_reschedule(cpu);
+    }
+}
+
+/// Sleeps for `timeout` jiffies at most in the state that was set before; returns what is left.
+pub fn schedule_timeout(timeout: u64) -> u64 {
+    if timeout == MAX_SCHEDULE_TIMEOUT {
+        schedule();
+        return timeout;
+    }
+    let expires = time::jiffies().saturating_add(timeout);
+    let sleeper = current().to_arc();
+    let alarm = Timer::new(move || {
+        wake_up_process(&sleeper);
+    });
+    alarm.mod_timer(expires);
+    schedule();
+    alarm.del_timer(); // no longer needed if something else woke the task
+    expires.saturating_sub(time::jiffies())
+}
+
+/// Sleeps in the state that was set before until `deadline`, ns of CLOCK_MONOTONIC (`None`: no
+/// end); false when the time is over.
+pub(super) fn schedule_until(deadline: Option<u64>) -> bool {
+    match deadline {
+        Some(deadline) => !time::schedule_hrtimeout(deadline),
+        None => {
+            schedule();
+            true
+        }
+    }
+}
+
+/// The deadline that is `timeout_ns` from now; `None` when that is never.
+pub(super) fn deadline_in(timeout_ns: u64) -> Option<u64> {
+    time::ktime_get().checked_add(timeout_ns)
+}
+
+fn schedule_timeout_in(state: u32, timeout: u64) -> u64 {
+    set_current_state(state);
+    let left = schedule_timeout(timeout);
+    __set_current_state(TASK_RUNNING);
+    left
+}
+/// Sleeps `timeout` jiffies; a signal ends it early.
+pub fn schedule_timeout_interruptible(timeout: u64) -> u64 {
+    schedule_timeout_in(TASK_INTERRUPTIBLE, timeout)
+}
+/// Sleeps `timeout` jiffies; a fatal signal ends it early.
+pub fn schedule_timeout_killable(timeout: u64) -> u64 {
+    schedule_timeout_in(TASK_KILLABLE, timeout)
+}
+/// Sleeps `timeout` jiffies.
+pub fn schedule_timeout_uninterruptible(timeout: u64) -> u64 {
+    schedule_timeout_in(TASK_UNINTERRUPTIBLE, timeout)
+}
+/// Sleeps `timeout` jiffies without counting as load.
+pub fn schedule_timeout_idle(timeout: u64) -> u64 {
+    schedule_timeout_in(TASK_IDLE, timeout)
+}
+
+// --- tick and boot ----------------------------------------------------------------------------
+
+/// The periodic tick: accounting, preemption by deadline. Hard interrupt context.
+pub fn scheduler_tick() {
+    let mut rq = this_rq().lock();
+    rq.update_clock();
+    rq.task_tick();
+    drop(rq);
+    cputime::account_process_tick();
+}
+
+/// Set by the first line of `sched_init`'s end: from then on sleeping is possible.
+static SCHEDULER_RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// Warns when a function that may sleep is called where that is forbidden (Linux:
+/// `might_sleep`).
+#[inline]
+#[track_caller]
+pub fn might_sleep() {
+    if (arch::preempt_count() != 0 || arch::irqs_disabled())
+        && SCHEDULER_RUNNING.load(Ordering::Relaxed)
+    {
+        might_sleep_bug(Location::caller());
+    }
+}
+
+#[cold]
+fn might_sleep_bug(at: &Location<'_>) {
+    static NEXT_REPORT: AtomicU64 = AtomicU64::new(0);
+    let Some(task) = try_current() else { return };
+    let now = time::jiffies();
+    if task.pid() == 0 || now < NEXT_REPORT.load(Ordering::Relaxed) {
+        return;
+    }
+    NEXT_REPORT.store(now + time::HZ, Ordering::Relaxed);
+    pr_err!(
+        "BUG: sleeping function called from invalid context at {}:{}",
+        at.file(),
+        at.line()
+    );
+    pr_err!(
+        "in_atomic(): {}, irqs_disabled(): {}, non_block: 0, pid: {}, name: {}",
+        u32::from(arch::preempt_count() != 0),
+        u32::from(arch::irqs_disabled()),
+        task.pid(),
+        task.comm()
+    );
+    pr_err!("preempt_count: {:x}, expected: 0", arch::preempt_count());
+}
+
+/// Makes the boot task current, before anything else asks for it.
+pub(crate) fn install_boot_task(task: Arc<Task>) {
+    // SAFETY: the reference is never given back, so the task lives for ever.
+    unsafe { arch::set_current_ptr(Arc::into_raw(task)) };
+}
+
+/// Prepares the run queues and makes the running task the idle task of this CPU (Linux:
+/// `sched_init`). Context: boot, one CPU, interrupts off: before any timer interrupt can come.
+pub fn sched_init() {
+    for cpu in 0..NR_CPUS {
+        if rq::cpu_active_mask() & (1 << cpu) != 0 {
+            init_idle(current().to_arc(), cpu);
+        }
+    }
+    SCHEDULER_RUNNING.store(true, Ordering::Relaxed);
+}
+
+/// Makes `idle` the idle task of `cpu`, which does not run others yet (Linux: `init_idle`).
+pub fn init_idle(idle: Arc<Task>, cpu: usize) {
+    idle.se.set_class(Class::Idle);
+    idle.se.cpu.store(cpu as u32, Ordering::Relaxed);
+    idle.se.on_rq.store(true, Ordering::Relaxed);
+    idle.se.on_cpu.store(true, Ordering::Relaxed);
+    idle.state.store(TASK_RUNNING, Ordering::Relaxed);
+    let flags = arch::local_irq_save();
+    {
+        let mut rq = cpu_rq(cpu).lock();
+        rq.cpu = cpu as u32;
+        rq.update_clock();
+        rq.idle = Some(idle.clone());
+        rq.curr = Some(idle);
+    }
+    arch::local_irq_restore(flags);
+}
+
+// --- figures ----------------------------------------------------------------------------------
+
+/// Sums a figure over the active CPUs.
+fn sum_rq(figure: impl Fn(&Rq) -> i64) -> i64 {
+    let flags = arch::local_irq_save();
+    let sum = (0..NR_CPUS)
+        .filter(|cpu| rq::cpu_active_mask() & (1 << cpu) != 0)
+        .map(|cpu| figure(&cpu_rq(cpu).lock()))
+        .sum();
+    arch::local_irq_restore(flags);
+    sum
+}
+
+/// Switches since boot on all CPUs (/proc/stat `ctxt`).
+pub fn nr_context_switches() -> u64 {
+    sum_rq(|rq| rq.nr_switches as i64) as u64
+}
+/// Runnable tasks on all CPUs (/proc/stat `procs_running`).
+pub fn nr_running() -> u32 {
+    sum_rq(|rq| i64::from(rq.nr_running)) as u32
+}
+/// Tasks in uninterruptible sleep (load average).
+pub fn nr_uninterruptible() -> u64 {
+    sum_rq(|rq| rq.nr_uninterruptible).max(0) as u64
+}
