@@ -60,9 +60,13 @@ pub use imp::{
 // --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
 pub use imp::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask, switch_mm,
+    supported_pte_mask,
 };
 pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
+
+/// Unit tests have no context switch to choose the address space of user copies.
+#[cfg(test)]
+pub use imp::use_mm;
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{

@@ -1,7 +1,10 @@
 //! What exec asks of files, signals and threads. Each function is the one place to connect.
 #![forbid(unsafe_code)]
 
+use core::sync::atomic::Ordering;
+
 use uapi::mount::MS_NOSUID;
+use uapi::signal::SIGKILL;
 use uapi::stat::{S_ISGID, S_ISUID, S_IXGRP};
 
 use crate::fs::access::lookup_flags;
@@ -9,13 +12,18 @@ use crate::fs::fdtable::OnExec;
 use crate::fs::file::{File, current_files};
 use crate::fs::namei::{LookupFlags, start_at};
 use crate::fs::open;
-use crate::kernel::cred::Cred;
-use crate::kernel::sched::current;
+use crate::kernel::sched::{self, current};
+use crate::kernel::{exit, signal};
+use crate::mm::mmap::MmStruct;
 use crate::prelude::*;
 
 /// Opens a program or an interpreter by path: it must be a regular file that the caller may
 /// execute, on a mount that allows it. Errors: those of open(2); EACCES.
 pub fn open_exec(path: &[u8]) -> Result<Arc<File>> {
+    #[cfg(test)]
+    if let Some(file) = super::exec_tests::stand_in(path) {
+        return file;
+    }
     open::open_exec(None, path, LookupFlags::FOLLOW)
 }
 
@@ -46,7 +54,8 @@ pub fn set_user_id(file: &File) -> Option<u32> {
 fn mode_that_counts(file: &File) -> u32 {
     let flags = file.path.mnt.flags() | file.path.mnt.sb.flags();
     let mode = file.inode.mode();
-    if flags & MS_NOSUID != 0 {
+    let no_new_privs = current().no_new_privs.load(Ordering::Relaxed) != 0;
+    if flags & MS_NOSUID != 0 || no_new_privs {
         mode & !(S_ISUID | S_ISGID)
     } else {
         mode
@@ -62,14 +71,26 @@ pub fn set_group_id(file: &File) -> Option<u32> {
 }
 
 /// Ends every other thread of the process and makes the caller its leader, with signal handlers
-/// of its own (Linux: `de_thread`). Errors: EAGAIN when the process is being killed.
+/// of its own (Linux: `de_thread`, `unshare_sighand`). Errors: EAGAIN when the process is being
+/// killed.
 pub fn de_thread() -> Result {
+    exit::de_thread()?;
+    let task = current();
+    task.signal.did_exec.store(true, Ordering::Relaxed);
+    let shared = task.sighand.lock().clone();
+    // One handle is the task's, one this function's; more belong to other processes.
+    if Arc::strong_count(&shared) > 2 {
+        let before = core::mem::replace(&mut *task.sighand.lock(), Arc::new(shared.dup()));
+        drop(before);
+    }
     Ok(())
 }
 
-/// The task leaves its old address space: wakes a vfork parent, clears the thread number that
-/// set_tid_address(2) named, forgets robust futexes (Linux: `exec_mm_release`).
-pub fn exec_mm_release() {}
+/// The task leaves its old address space, which is returned: wakes a vfork parent, clears the
+/// thread number that set_tid_address(2) named, loads the new page tables.
+pub fn exec_mmap(mm: Arc<MmStruct>) -> Option<Arc<MmStruct>> {
+    sched::core::exec_mmap(mm)
+}
 
 /// Closes the descriptors that are marked for it, after giving the task a table of its own
 /// (Linux: `unshare_files`, `do_close_on_exec`). Errors: ENOMEM.
@@ -88,14 +109,12 @@ pub fn close_on_exec() -> Result {
 }
 
 /// Handlers become default, the alternate stack goes (Linux: `flush_signal_handlers`).
-pub fn flush_signals() {}
-
-/// The process gets a signal that it can neither catch nor ignore (Linux: `force_fatal_sig`).
-pub fn force_fatal_sig(signal: i32) {
-    let _ = signal;
+pub fn flush_signals() {
+    signal::flush_signal_handlers();
+    signal::sigaltstack_reset();
 }
 
-/// Replaces the running task's credentials (Linux: `commit_creds`).
-pub fn commit_creds(cred: Cred) {
-    *current().cred.lock() = Arc::new(cred);
+/// The process cannot go on: the old program is gone, the new one did not come.
+pub fn kill_process() {
+    signal::force_sig(SIGKILL);
 }

@@ -66,3 +66,6 @@ pub mod xattr;
 mod setup;
 
 pub use setup::{memory_bytes, vfs_caches_init};
+
+#[cfg(test)]
+mod exec_tests;

@@ -8,7 +8,7 @@ use uapi::mman::*;
 use uapi::resource::{RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK};
 
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
-use crate::fs::file::{File, MmapKind};
+use crate::fs::file::{File, MmapKind, fget};
 use crate::kernel::sched::current;
 use crate::mm::filemap::AddressSpace;
 use crate::mm::mm_types::{current_mm, pages_of};
@@ -309,6 +309,7 @@ impl MmStruct {
         }
         let detached = detached?;
         map.stat.account(vma.flags, vma.pages() as i64);
+        self.listen_to(&vma);
         map.vmas.insert(vma);
         Ok(detached)
     }
@@ -376,7 +377,7 @@ impl MmStruct {
     pub fn dup(&self) -> Result<Arc<MmStruct>> {
         let mut map = self.write();
         let child = MmStruct::new(map.layout)?;
-        child.set_exe_file(self.exe_file());
+        child.set_exe_file(self.exe());
         {
             let mut child_map = child.write();
             child_map.parts = map.parts.clone();
@@ -389,6 +390,7 @@ impl MmStruct {
     }
 
     fn dup_areas(&self, map: &mut Mmap, child: &MmStruct, child_map: &mut Mmap) -> Result {
+        let mut last_file = core::ptr::null();
         child_map.vmas.reserve(map.vmas.len())?;
         for vma in map.vmas.iter() {
             if vma.flags.contains(VmFlags::DONTCOPY) {
@@ -400,6 +402,12 @@ impl MmStruct {
             let mut copy = vma.sub_range(vma.start, vma.end);
             copy.flags -= VmFlags::LOCKED | VmFlags::LOCKONFAULT;
             child_map.stat.account(copy.flags, copy.pages() as i64);
+            // The segments of one file come one after the other: once is enough.
+            let file = copy.file.as_ref().map_or(core::ptr::null(), Arc::as_ptr);
+            if file != last_file {
+                child.listen_to(&copy);
+                last_file = file;
+            }
             child_map.vmas.push(copy);
             if vma.flags.contains(VmFlags::WIPEONFORK) {
                 continue;
@@ -513,8 +521,7 @@ pub fn sys_mmap(addr: u64, len: u64, prot: u64, flags: u64, fd: i32, offset: u64
     }
     let flags = flags as u32;
     let file = if flags & MAP_ANONYMOUS == 0 {
-        let files = current().files().ok_or(Errno::EBADF)?;
-        Some(files.get(fd)?)
+        Some(fget(fd)?)
     } else if flags & MAP_HUGETLB != 0 {
         return Err(Errno::ENOMEM); // no huge pages are reserved
     } else {

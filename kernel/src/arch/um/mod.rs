@@ -22,8 +22,10 @@ mod thread;
 
 pub use pgtable::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask, switch_mm,
+    supported_pte_mask,
 };
+#[cfg(test)]
+pub use pgtable::use_mm;
 
 pub use boot::*;
 pub use process::*;

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use crate::kernel::sched::current;
 use crate::mm::memory::{FaultAccess, handle_mm_fault};
 use crate::mm::mmap::MmStruct;
 use crate::mm::pgtable::Access;
@@ -56,8 +57,10 @@ pub fn leave_pgd(_pgd: PhysAddr) {}
 /// The soft unit remembers nothing.
 pub fn flush_tlb_range(_pgd: PhysAddr, _start: u64, _end: u64) {}
 
-/// Makes an address space the one that user copies of this thread use.
-pub fn switch_mm(next: Option<&MmStruct>) {
+/// Makes an address space the one that user copies of this thread use; the running task's
+/// otherwise.
+#[cfg(test)]
+pub fn use_mm(next: Option<&MmStruct>) {
     ACTIVE_MM.set(next.map_or(core::ptr::null(), |mm| mm));
 }
 
@@ -70,8 +73,13 @@ fn for_each_page(
     mut copy: impl FnMut(usize, usize),
 ) -> usize {
     let (mut addr, mut left) = (addr.as_u64(), len);
-    // SAFETY: the test that activated the address space keeps it alive meanwhile.
-    let Some(mm) = (unsafe { ACTIVE_MM.get().as_ref() }) else {
+    let own = if super::current_ptr().is_null() {
+        None
+    } else {
+        current().mm()
+    };
+    // SAFETY: the test that chose the address space keeps it alive meanwhile.
+    let Some(mm) = (unsafe { ACTIVE_MM.get().as_ref() }).or(own.as_deref()) else {
         return left;
     };
     while left > 0 && addr < TASK_SIZE {

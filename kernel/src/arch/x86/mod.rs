@@ -68,4 +68,4 @@ pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mas
 pub use kernel::ioport::{IoRegion, ioports_text};
 pub use kernel::screen_info::{Framebuffer, framebuffer};
 pub use kernel::initcall_tables as sections;
-pub use mm::tlb::{flush_tlb_range, switch_mm};
+pub use mm::tlb::flush_tlb_range;
