@@ -60,17 +60,14 @@ pub use imp::{
 // --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
 pub use imp::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask,
+    supported_pte_mask, switch_mm,
 };
 pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 
-/// Unit tests have no context switch to choose the address space of user copies.
-#[cfg(test)]
-pub use imp::use_mm;
-
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{
-    PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, start_thread,
+    PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, init_stack_end,
+    start_thread,
     switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
 };
 

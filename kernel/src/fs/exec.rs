@@ -10,14 +10,15 @@ use core::sync::atomic::Ordering;
 use uapi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use uapi::limits::PATH_MAX;
 use uapi::resource::RLIMIT_STACK;
+use uapi::signal::SIGSEGV;
 
 use crate::arch::{self, PtRegs};
 use crate::fs::exec_args::{ArgArea, Strings};
 use crate::fs::file::File;
 use crate::fs::{binfmt_elf, binfmt_script, exec_hooks};
 use crate::kernel::cred::{Cred, commit_creds};
-use crate::kernel::sched::current;
 use crate::kernel::sched::task::pf;
+use crate::kernel::sched::{current, exec_mmap};
 use crate::mm::UserAddr;
 use crate::mm::mmap::MmStruct;
 use crate::mm::uaccess::strncpy_from_user;
@@ -278,7 +279,7 @@ fn begin_new_exec(bprm: Binprm) -> Result {
     exec_hooks::de_thread()?;
     let result = change_over(&bprm);
     if result.is_err() {
-        exec_hooks::kill_process();
+        exec_hooks::force_fatal_sig(SIGSEGV);
     }
     result
 }
@@ -287,9 +288,10 @@ fn change_over(bprm: &Binprm) -> Result {
     let task = current();
     exec_hooks::close_on_exec()?;
     arch::flush_thread()?;
-    let old = exec_hooks::exec_mmap(bprm.mm.clone());
+    let old = exec_mmap(bprm.mm.clone());
     task.flags
         .fetch_and(!(pf::PF_FORKNOEXEC | pf::PF_KTHREAD), Ordering::Relaxed);
+    task.signal.did_exec.store(true, Ordering::Relaxed);
     exec_hooks::flush_signals();
     task.set_comm(base_name(&bprm.filename));
     commit_creds(bprm.cred.clone());

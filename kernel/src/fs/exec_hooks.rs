@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use uapi::mount::MS_NOSUID;
-use uapi::signal::SIGKILL;
+use uapi::signal::SIG_DFL;
 use uapi::stat::{S_ISGID, S_ISUID, S_IXGRP};
 
 use crate::fs::access::lookup_flags;
@@ -12,9 +12,8 @@ use crate::fs::fdtable::OnExec;
 use crate::fs::file::{File, current_files};
 use crate::fs::namei::{LookupFlags, start_at};
 use crate::fs::open;
-use crate::kernel::sched::{self, current};
+use crate::kernel::sched::current;
 use crate::kernel::{exit, signal};
-use crate::mm::mmap::MmStruct;
 use crate::prelude::*;
 
 /// Opens a program or an interpreter by path: it must be a regular file that the caller may
@@ -76,7 +75,6 @@ pub fn set_group_id(file: &File) -> Option<u32> {
 pub fn de_thread() -> Result {
     exit::de_thread()?;
     let task = current();
-    task.signal.did_exec.store(true, Ordering::Relaxed);
     let shared = task.sighand.lock().clone();
     // One handle is the task's, one this function's; more belong to other processes.
     if Arc::strong_count(&shared) > 2 {
@@ -84,12 +82,6 @@ pub fn de_thread() -> Result {
         drop(before);
     }
     Ok(())
-}
-
-/// The task leaves its old address space, which is returned: wakes a vfork parent, clears the
-/// thread number that set_tid_address(2) named, loads the new page tables.
-pub fn exec_mmap(mm: Arc<MmStruct>) -> Option<Arc<MmStruct>> {
-    sched::core::exec_mmap(mm)
 }
 
 /// Closes the descriptors that are marked for it, after giving the task a table of its own
@@ -114,7 +106,11 @@ pub fn flush_signals() {
     signal::sigaltstack_reset();
 }
 
-/// The process cannot go on: the old program is gone, the new one did not come.
-pub fn kill_process() {
-    signal::force_sig(SIGKILL);
+/// The process gets a signal that it can neither catch nor ignore (Linux: `force_fatal_sig`).
+pub fn force_fatal_sig(signal: i32) {
+    let sighand = current().sighand.lock().clone();
+    if let Some(action) = sighand.actions.lock().get_mut(signal as usize - 1) {
+        action.handler = SIG_DFL;
+    }
+    signal::force_sig(signal);
 }

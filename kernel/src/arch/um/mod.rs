@@ -22,14 +22,12 @@ mod thread;
 
 pub use pgtable::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask,
+    supported_pte_mask, switch_mm,
 };
-#[cfg(test)]
-pub use pgtable::use_mm;
 
 pub use boot::*;
 pub use process::*;
-pub use thread::{ThreadStruct, copy_thread, switch_to};
+pub use thread::{ThreadStruct, copy_thread, init_stack_end, switch_to};
 
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;

@@ -57,10 +57,8 @@ pub fn leave_pgd(_pgd: PhysAddr) {}
 /// The soft unit remembers nothing.
 pub fn flush_tlb_range(_pgd: PhysAddr, _start: u64, _end: u64) {}
 
-/// Makes an address space the one that user copies of this thread use; the running task's
-/// otherwise.
-#[cfg(test)]
-pub fn use_mm(next: Option<&MmStruct>) {
+/// Makes an address space the one that user copies of this thread use.
+pub fn switch_mm(next: Option<&MmStruct>) {
     ACTIVE_MM.set(next.map_or(core::ptr::null(), |mm| mm));
 }
 
@@ -73,13 +71,14 @@ fn for_each_page(
     mut copy: impl FnMut(usize, usize),
 ) -> usize {
     let (mut addr, mut left) = (addr.as_u64(), len);
+    // A task's host thread sees the switches of others only through the task itself.
     let own = if super::current_ptr().is_null() {
         None
     } else {
         current().mm()
     };
-    // SAFETY: the test that chose the address space keeps it alive meanwhile.
-    let Some(mm) = (unsafe { ACTIVE_MM.get().as_ref() }).or(own.as_deref()) else {
+    // SAFETY: the test that activated the address space keeps it alive meanwhile.
+    let Some(mm) = own.as_deref().or(unsafe { ACTIVE_MM.get().as_ref() }) else {
         return left;
     };
     while left > 0 && addr < TASK_SIZE {

@@ -26,7 +26,7 @@ pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
 pub use kernel::cpu::{check_bugs, print_cpu_info};
 pub use kernel::early_printk::early_console_write;
-pub use kernel::head64::boot_params;
+pub use kernel::head64::{boot_params, init_stack_end};
 pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
 pub use crate::kernel::irq::early_irq_init;
 pub use kernel::apic::smp_send_reschedule;
@@ -68,4 +68,4 @@ pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mas
 pub use kernel::ioport::{IoRegion, ioports_text};
 pub use kernel::screen_info::{Framebuffer, framebuffer};
 pub use kernel::initcall_tables as sections;
-pub use mm::tlb::flush_tlb_range;
+pub use mm::tlb::{flush_tlb_range, switch_mm};

@@ -3,7 +3,7 @@
 use uapi::mman::MAP_PRIVATE;
 
 use super::{PAGE, RW, map, new_mm};
-use crate::arch::{TASK_SIZE, use_mm};
+use crate::arch::{TASK_SIZE, switch_mm};
 use crate::mm::UserAddr;
 use crate::mm::gfp::Gfp;
 use crate::mm::page_alloc::alloc_pages;
@@ -14,7 +14,7 @@ use crate::prelude::*;
 fn user_copies_fault_pages_in_and_stop_at_bad_addresses() {
     let mm = new_mm();
     let at = map(&mm, 2, RW, MAP_PRIVATE);
-    use_mm(Some(&mm));
+    switch_mm(Some(&mm));
     let end = UserAddr::new(at + 2 * PAGE);
     assert_eq!(copy_to_user(end - 4, b"1234"), Ok(()));
     assert_eq!(copy_to_user(end - 4, b"12345"), Err(Errno::EFAULT));
@@ -47,14 +47,14 @@ fn user_copies_fault_pages_in_and_stop_at_bad_addresses() {
     assert_eq!(strncpy_from_user(UserAddr::new(at), 8192).unwrap(), long);
     clear_user(UserAddr::new(at), 5000).unwrap();
     assert_eq!(strncpy_from_user(UserAddr::new(at), 10).unwrap(), b"");
-    use_mm(None);
+    switch_mm(None);
 }
 
 #[test]
 fn iterators_walk_over_segments_and_report_faults_only_when_nothing_went() {
     let mm = new_mm();
     let at = map(&mm, 1, RW, MAP_PRIVATE);
-    use_mm(Some(&mm));
+    switch_mm(Some(&mm));
     let table = UserAddr::new(at + 1024);
     let entry = |index: u64, base: u64, len: u64| {
         put_user(table + index * 16, &[base, len]).unwrap();
@@ -103,5 +103,5 @@ fn iterators_walk_over_segments_and_report_faults_only_when_nothing_went() {
     let mut bytes = [9; 6];
     page.read(100, &mut bytes);
     assert_eq!(&bytes, b"page\0\0");
-    use_mm(None);
+    switch_mm(None);
 }

@@ -6,9 +6,19 @@ use core::arch::asm;
 use super::pgtable::pgd_is_loaded;
 use crate::arch::PAGE_SIZE;
 use crate::mm::PhysAddr;
+use crate::mm::mmap::MmStruct;
 
 /// Above this many pages the whole TLB goes (Linux: `tlb_single_page_flush_ceiling`).
 const SINGLE_PAGE_FLUSH_CEILING: u64 = 33;
+
+/// Loads the page tables of the task that runs next. A kernel thread (`None`) borrows those that
+/// are loaded: every table has the kernel half. Interrupts are off or the task is exec'ing.
+#[inline]
+pub fn switch_mm(next: Option<&MmStruct>) {
+    if let Some(mm) = next {
+        mm.page_table().activate();
+    }
+}
 
 /// Forgets what the CPUs know about `start..end` of the address space with top table `pgd`, and
 /// about its page tables there. On return nobody uses the old entries any more.
