@@ -112,9 +112,17 @@ fn continue_group(task: &Arc<Task>) {
         wake_up_state(&thread, state::TASK_STOPPED);
     }
     if was_stopped || was_stopping {
-        let tell = if was_stopped { sigflags::CLD_CONTINUED } else { sigflags::CLD_STOPPED };
-        signal.flags.fetch_and(!sigflags::STOP_STOPPED, Ordering::AcqRel);
-        signal.flags.fetch_or(sigflags::STOP_CONTINUED | tell, Ordering::AcqRel);
+        let tell = if was_stopped {
+            sigflags::CLD_CONTINUED
+        } else {
+            sigflags::CLD_STOPPED
+        };
+        signal
+            .flags
+            .fetch_and(!sigflags::STOP_STOPPED, Ordering::AcqRel);
+        signal
+            .flags
+            .fetch_or(sigflags::STOP_CONTINUED | tell, Ordering::AcqRel);
         signal.group_exit_code.store(0, Ordering::Relaxed);
     }
 }
@@ -157,7 +165,10 @@ fn choose_thread(sig: i32, task: &Arc<Task>, target: Target) -> Option<Arc<Task>
     if target == Target::Thread {
         return None;
     }
-    task.signal.thread_list().into_iter().find(|thread| wants_signal(sig, thread))
+    task.signal
+        .thread_list()
+        .into_iter()
+        .find(|thread| wants_signal(sig, thread))
 }
 
 fn wants_signal(sig: i32, task: &Task) -> bool {
@@ -192,7 +203,9 @@ fn zap_group(sig: i32, task: &Arc<Task>) {
     let signal = &task.signal;
     signal.group_exit_code.store(sig, Ordering::Relaxed);
     signal.group_stop_count.store(0, Ordering::Relaxed);
-    signal.flags.fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
+    signal
+        .flags
+        .fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
     for thread in signal.thread_list() {
         thread.pending.lock().set |= sigmask(SIGKILL);
         signal_wake_up(&thread, true);
@@ -261,7 +274,9 @@ pub fn force_sig_info(info: &SigInfo) {
             task.blocked.fetch_and(!sigmask(sig), Ordering::Relaxed);
         }
         if action.handler == SIG_DFL {
-            task.signal.flags.fetch_and(!sigflags::UNKILLABLE, Ordering::Relaxed);
+            task.signal
+                .flags
+                .fetch_and(!sigflags::UNKILLABLE, Ordering::Relaxed);
         }
     }
     let _ = send_signal(info, &task, Target::Thread);
