@@ -184,6 +184,7 @@ impl MmStruct {
         if map.vmas.len() + 3 >= super::vma::MAX_MAP_COUNT {
             return Err(Errno::ENOMEM);
         }
+        map.vmas.reserve(3)?;
         let vma = map.vmas.lookup(remap.addr).ok_or(Errno::EFAULT)?;
         let new = moved_copy(vma, remap.addr, to, remap.new_len);
         let accounted = new.flags.contains(VmFlags::ACCOUNT);
