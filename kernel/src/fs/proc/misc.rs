@@ -148,12 +148,11 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, fn(&mut String) -> Result); 12] = [
+    let files: [(&'static str, fn(&mut String) -> Result); 11] = [
         ("version", version_show),
         ("cmdline", cmdline_show),
         ("bootconfig", bootconfig_show),
         ("uptime", uptime_show),
-        ("loadavg", super::array::loadavg),
         ("stat", stat_show),
         ("softirqs", softirqs_show),
         ("consoles", consoles_show),

@@ -3,8 +3,11 @@
 
 use uapi::magic::PROC_SUPER_MAGIC;
 
-use super::generic::{FixedNode, proc_create_single, proc_mkdir, proc_root, proc_symlink};
+use super::generic::{
+    FixedNode, proc_create_node, proc_create_single, proc_mkdir, proc_root, proc_symlink,
+};
 use super::inode::{NodeEmit, ProcNode, proc_get_inode};
+use super::proc_sysctl::SysDir;
 use crate::fs::char_dev::devices_proc_show;
 use crate::fs::dcache::Dentry;
 use crate::fs::filesystems::{FileSystemType, filesystems_proc_show, register_filesystem};
@@ -144,9 +147,10 @@ pub fn proc_root_init() {
     let result = register_filesystem(&PROC_FS)
         .and_then(|()| proc_symlink("mounts", "self/mounts"))
         .and_then(|()| proc_symlink("net", "self/net"))
+        .and_then(|()| proc_create_node("sys", |ino| Box::new(SysDir::root(ino))))
         .and_then(|()| proc_create_single("filesystems", 0o444, filesystems_proc_show))
         .and_then(|()| proc_create_single("devices", 0o444, devices_proc_show));
-    let directories = ["fs", "driver", "bus", "tty", "sys"];
+    let directories = ["fs", "driver", "bus", "tty"];
     let made = directories.iter().all(|path| proc_mkdir(path).is_ok());
     if result.is_err() || !made {
         pr_err!("proc: cannot make its first entries");
