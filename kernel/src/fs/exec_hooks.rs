@@ -11,6 +11,7 @@ use crate::fs::namei::{LookupFlags, start_at};
 use crate::fs::open;
 use crate::kernel::cred::Cred;
 use crate::kernel::sched::current;
+use crate::kernel::signal;
 use crate::prelude::*;
 
 /// Opens a program or an interpreter by path: it must be a regular file that the caller may
@@ -64,12 +65,14 @@ pub fn set_group_id(file: &File) -> Option<u32> {
 /// Ends every other thread of the process and makes the caller its leader, with signal handlers
 /// of its own (Linux: `de_thread`). Errors: EAGAIN when the process is being killed.
 pub fn de_thread() -> Result {
-    Ok(())
+    crate::kernel::exit::de_thread()
 }
 
 /// The task leaves its old address space: wakes a vfork parent, clears the thread number that
 /// set_tid_address(2) named, forgets robust futexes (Linux: `exec_mm_release`).
-pub fn exec_mm_release() {}
+pub fn exec_mm_release() {
+    crate::kernel::fork::exec_mm_release(&current());
+}
 
 /// Closes the descriptors that are marked for it, after giving the task a table of its own
 /// (Linux: `unshare_files`, `do_close_on_exec`). Errors: ENOMEM.
@@ -88,11 +91,14 @@ pub fn close_on_exec() -> Result {
 }
 
 /// Handlers become default, the alternate stack goes (Linux: `flush_signal_handlers`).
-pub fn flush_signals() {}
+pub fn flush_signals() {
+    signal::flush_signal_handlers();
+    signal::sigaltstack_reset();
+}
 
 /// The process gets a signal that it can neither catch nor ignore (Linux: `force_fatal_sig`).
-pub fn force_fatal_sig(signal: i32) {
-    let _ = signal;
+pub fn force_fatal_sig(sig: i32) {
+    signal::force_sig(sig);
 }
 
 /// Replaces the running task's credentials (Linux: `commit_creds`).
