@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use uapi::mount::MS_NOSUID;
+use uapi::signal::SIG_DFL;
 use uapi::stat::{S_ISGID, S_ISUID, S_IXGRP};
 
 use crate::fs::access::lookup_flags;
@@ -11,7 +12,7 @@ use crate::fs::namei::{LookupFlags, start_at};
 use crate::fs::open;
 use crate::kernel::cred::Cred;
 use crate::kernel::sched::current;
-use crate::kernel::signal;
+use crate::kernel::{exit, signal};
 use crate::prelude::*;
 
 /// Opens a program or an interpreter by path: it must be a regular file that the caller may
@@ -65,13 +66,7 @@ pub fn set_group_id(file: &File) -> Option<u32> {
 /// Ends every other thread of the process and makes the caller its leader, with signal handlers
 /// of its own (Linux: `de_thread`). Errors: EAGAIN when the process is being killed.
 pub fn de_thread() -> Result {
-    crate::kernel::exit::de_thread()
-}
-
-/// The task leaves its old address space: wakes a vfork parent, clears the thread number that
-/// set_tid_address(2) named, forgets robust futexes (Linux: `exec_mm_release`).
-pub fn exec_mm_release() {
-    crate::kernel::fork::exec_mm_release(&current());
+    exit::de_thread()
 }
 
 /// Closes the descriptors that are marked for it, after giving the task a table of its own
@@ -97,8 +92,12 @@ pub fn flush_signals() {
 }
 
 /// The process gets a signal that it can neither catch nor ignore (Linux: `force_fatal_sig`).
-pub fn force_fatal_sig(sig: i32) {
-    signal::force_sig(sig);
+pub fn force_fatal_sig(signal: i32) {
+    let sighand = current().sighand.lock().clone();
+    if let Some(action) = sighand.actions.lock().get_mut(signal as usize - 1) {
+        action.handler = SIG_DFL;
+    }
+    signal::force_sig(signal);
 }
 
 /// Replaces the running task's credentials (Linux: `commit_creds`).

@@ -332,6 +332,16 @@ impl Inode {
         })
     }
 
+    /// Number in its file system.
+    #[inline]
+    pub fn ino(&self) -> u64 {
+        self.ino
+    }
+    /// Device number of its file system.
+    #[inline]
+    pub fn sb_dev(&self) -> DevT {
+        self.sb.dev
+    }
     /// Size in bytes.
     #[inline]
     pub fn size(&self) -> u64 {

@@ -25,11 +25,11 @@ pub mod dcache;
 pub mod elf_tables;
 pub mod eventfd;
 pub mod eventpoll;
-pub mod fcntl;
-pub mod fdtable;
 pub mod exec;
 pub mod exec_args;
 pub mod exec_hooks;
+pub mod fcntl;
+pub mod fdtable;
 pub mod file;
 pub mod file_table;
 pub mod filesystems;
@@ -64,5 +64,7 @@ pub mod utimes;
 pub mod xattr;
 
 mod setup;
+#[cfg(test)]
+mod tests;
 
 pub use setup::{memory_bytes, vfs_caches_init};

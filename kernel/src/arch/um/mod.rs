@@ -27,7 +27,7 @@ pub use pgtable::{
 
 pub use boot::*;
 pub use process::*;
-pub use thread::{ThreadStruct, copy_thread, switch_to};
+pub use thread::{ThreadStruct, copy_thread, init_stack_end, switch_to};
 
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;

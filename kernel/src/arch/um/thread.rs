@@ -71,6 +71,11 @@ pub fn copy_thread(child: &Task, _stack_top: VirtAddr, entry: ThreadEntry<'_>) -
     spawned.map(drop).map_err(|_| Errno::ENOMEM)
 }
 
+/// The boot task runs on a stack of the host.
+pub fn init_stack_end() -> Option<VirtAddr> {
+    None
+}
+
 /// Passes the baton from `prev` to `next`; see the x86 port.
 ///
 /// # Safety

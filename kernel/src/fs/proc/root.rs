@@ -3,11 +3,10 @@
 
 use uapi::magic::PROC_SUPER_MAGIC;
 
-use super::generic::{FixedNode, proc_create_single, proc_mkdir, proc_root, proc_symlink};
+use super::generic::{FixedNode, proc_mkdir, proc_root, proc_symlink};
 use super::inode::{NodeEmit, ProcNode, proc_get_inode};
-use crate::fs::char_dev::devices_proc_show;
 use crate::fs::dcache::Dentry;
-use crate::fs::filesystems::{FileSystemType, filesystems_proc_show, register_filesystem};
+use crate::fs::filesystems::{FileSystemType, register_filesystem};
 use crate::fs::superblock::{MountRequest, SuperBlock, SuperInit, SuperOperations};
 use crate::prelude::*;
 
@@ -86,6 +85,12 @@ static PROC_FS: FileSystemType = FileSystemType {
     },
 };
 
+/// The file system type.
+#[cfg(test)]
+pub fn proc_fs() -> &'static FileSystemType {
+    &PROC_FS
+}
+
 /// Options of proc change nothing here, but must be known. Errors: EINVAL.
 fn check_options(request: &MountRequest<'_>) -> Result {
     let known = ["hidepid", "gid", "subset"];
@@ -137,15 +142,13 @@ pub fn proc_flush_stale() {
     }
 }
 
-/// Makes proc mountable, with its directories and the files of the VFS
+/// Makes proc mountable, with its directories
 /// (Linux: `proc_root_init`).
 #[__init]
 pub fn proc_root_init() {
     let result = register_filesystem(&PROC_FS)
         .and_then(|()| proc_symlink("mounts", "self/mounts"))
-        .and_then(|()| proc_symlink("net", "self/net"))
-        .and_then(|()| proc_create_single("filesystems", 0o444, filesystems_proc_show))
-        .and_then(|()| proc_create_single("devices", 0o444, devices_proc_show));
+        .and_then(|()| proc_symlink("net", "self/net"));
     let directories = ["fs", "driver", "bus", "tty", "sys"];
     let made = directories.iter().all(|path| proc_mkdir(path).is_ok());
     if result.is_err() || !made {

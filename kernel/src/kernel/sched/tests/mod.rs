@@ -16,7 +16,7 @@ use crate::init::init_task::setup_boot_task;
 use crate::kernel::cred::Cred;
 use crate::kernel::fork::{kernel_thread, set_max_threads, user_mode_thread};
 use crate::kernel::pid::{PidTable, TASKLIST};
-use crate::kernel::sched::{schedule, set_current_state};
+use crate::kernel::sched::{schedule, schedule_timeout_uninterruptible, set_current_state};
 use crate::kernel::signal::{SigHand, SignalStruct};
 use crate::kernel::{kthread, softirq, time};
 use crate::prelude::*;
@@ -79,6 +79,11 @@ pub fn as_pid_1<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) ->
     unsafe { arch::set_current_ptr(core::ptr::null()) };
     let outcome = result.lock().take().expect("the body has ended");
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Lets everybody else run until they sleep: time passes only when nobody runs.
+pub fn settle() {
+    schedule_timeout_uninterruptible(1);
 }
 
 /// What the idle loop does, with a timer interrupt whenever nothing runs.

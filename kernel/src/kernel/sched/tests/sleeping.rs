@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::as_pid_1;
+use super::{as_pid_1, settle};
 use crate::kernel::kthread::{
     kthread_create, kthread_park, kthread_parkme, kthread_run, kthread_should_park,
     kthread_should_stop, kthread_stop, kthread_unpark,
@@ -14,7 +14,7 @@ use crate::kernel::sched::task::{Task, state};
 use crate::kernel::sched::wait::WaitQueueHead;
 use crate::kernel::sched::{
     current, schedule, schedule_timeout, schedule_timeout_uninterruptible, set_current_state,
-    wake_up_process, yield_now,
+    wake_up_process,
 };
 use crate::kernel::time::jiffies;
 use crate::prelude::*;
@@ -29,12 +29,6 @@ fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Arc<Task> {
     task.expect("a thread can be made")
 }
 
-/// Lets everybody else run until they sleep.
-fn settle() {
-    for _ in 0..20 {
-        yield_now();
-    }
-}
 
 type Log = Arc<SpinLock<Vec<u32>>>;
 
@@ -226,7 +220,7 @@ fn waiting_with_a_timeout_returns_zero_or_what_is_left() {
         assert!(jiffies() >= before + 10);
         let theirs = done.clone();
         spawn("completer", move || {
-            schedule_timeout_uninterruptible(3);
+            schedule_timeout_uninterruptible(5);
             theirs.complete();
         });
         let left = done.wait_for_completion_timeout(1000);
@@ -239,7 +233,7 @@ fn waiting_with_a_timeout_returns_zero_or_what_is_left() {
 fn a_signal_ends_an_interruptible_wait_but_no_other() {
     as_pid_1(|| {
         let done = Arc::new(Completion::new());
-        let result = Arc::new(SpinLock::new(None));
+        let result = Arc::new(IrqSpinLock::new(None));
         let (theirs, result_of) = (done.clone(), result.clone());
         let task = spawn("waiter", move || {
             *result_of.lock() = Some(theirs.wait_for_completion_interruptible());
@@ -343,7 +337,7 @@ fn a_poll_table_hears_of_any_of_its_queues_and_leaves_them_when_dropped() {
         assert_eq!(table.poll_schedule_timeout(Some(1_000_000)), PollWoken::TimedOut);
         let theirs = queues[33].clone();
         spawn("writer", move || {
-            schedule_timeout_uninterruptible(2);
+            schedule_timeout_uninterruptible(5);
             theirs.wake_up_poll(uapi::poll::POLLOUT); // not what the table waits for
             theirs.wake_up_poll(uapi::poll::POLLIN);
         });
@@ -397,7 +391,7 @@ fn an_interrupted_mutex_waiter_leaves_the_line() {
     as_pid_1(|| {
         let mutex = Arc::new(Mutex::new(()));
         let held = mutex.lock();
-        let result = Arc::new(SpinLock::new(None));
+        let result = Arc::new(IrqSpinLock::new(None));
         let (theirs, result_of) = (mutex.clone(), result.clone());
         let task = spawn("locker", move || {
             *result_of.lock() = Some(theirs.lock_interruptible().map(drop));
@@ -432,6 +426,7 @@ fn a_semaphore_counts_and_serves_in_order() {
         semaphore.up();
         semaphore.up();
         semaphore.down();
+        settle();
         assert_eq!(*order.lock(), [0, 1, 2]);
     });
 }
@@ -444,7 +439,8 @@ fn readers_share_a_writer_is_alone_and_nobody_overtakes() {
         assert!(lock.try_write().is_none());
         let (theirs, log_of) = (lock.clone(), order.clone());
         spawn("writer", move || {
-            *theirs.write() += 1;
+            let mut value = theirs.write();
+            *value += 1;
             log_of.lock().push(100);
         });
         assert!(lock.try_read().is_none(), "a writer waits: newcomers queue up");
@@ -478,7 +474,7 @@ fn a_timeout_lasts_its_ticks_and_a_wake_up_ends_it_early() {
         assert!(jiffies() - before >= 5);
         let sleeper = current().to_arc();
         spawn("waker", move || {
-            schedule_timeout_uninterruptible(2);
+            schedule_timeout_uninterruptible(5);
             wake_up_process(&sleeper);
         });
         set_current_state(state::TASK_UNINTERRUPTIBLE);
