@@ -1,0 +1,7 @@
+//! What every socket has (Linux: net/core/).
+#![forbid(unsafe_code)]
+
+pub mod scm;
+pub mod skbuff;
+pub mod sock;
+pub mod sockopt;
