@@ -37,13 +37,13 @@ pub use imp::{
 
 // --- physical memory (Linux: asm/page.h) ---
 pub use imp::{
-    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, phys_to_virt, self_hosted_ram,
-    direct_map_phys, virt_to_phys, vmemmap_start,
+    PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, clear_page, copy_page, direct_map_phys, phys_to_virt,
+    self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 
 // --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
 pub use imp::{
-    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, free_initmem,
+    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, check_bugs, free_initmem,
     free_initrd_mem, image_sections, initrd_bytes, kallsyms_blob, max_pfn, rodata_end,
     rodata_start, set_initrd_len, setup_arch, setup_per_cpu_areas, smp_prepare_boot_cpu,
     smp_setup_processor_id,
@@ -66,7 +66,8 @@ pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{
-    PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, start_thread,
+    PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, init_stack_end,
+    start_thread,
     switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
 };
 

@@ -90,9 +90,13 @@ pub struct Dentry {
     children: SpinLock<Children>,
 }
 
-/// Sizes the dentry hash table for `total_bytes` of memory (Linux: `dcache_init_early`).
-pub fn dcache_init(total_bytes: u64) {
+/// Sizes the hash tables of dentries and inodes from the size of memory (Linux:
+/// `vfs_caches_init_early`).
+#[__init]
+pub fn vfs_caches_init_early() {
+    let total_bytes = crate::fs::memory_bytes();
     DENTRY_HASHTABLE.init("Dentry cache", total_bytes, 15);
+    crate::fs::inode::inode_init_early(total_bytes);
 }
 
 fn hash_of(parent: &Arc<Dentry>, name: &[u8]) -> u64 {

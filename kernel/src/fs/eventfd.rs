@@ -19,6 +19,13 @@ struct EventFd {
 }
 
 impl EventFd {
+    fn new(count: u64, flags: u32) -> Self {
+        Self {
+            count: SpinLock::new(count),
+            wait: WaitQueueHead::new(),
+            semaphore: flags & EFD_SEMAPHORE != 0,
+        }
+    }
     /// Takes the whole count, or one of a semaphore.
     fn try_take(&self) -> Option<u64> {
         let mut count = self.count.lock();
@@ -103,16 +110,19 @@ impl FileOperations for EventFd {
     }
 }
 
+/// A nonblocking event counter without a descriptor.
+#[cfg(test)]
+pub(super) fn eventfd_file(count: u64, flags: u32) -> Result<Arc<File>> {
+    let ops = Arc::new(EventFd::new(count, flags));
+    crate::fs::anon_inodes::anon_inode_getfile("[eventfd]", ops, O_RDWR | EFD_NONBLOCK)
+}
+
 /// eventfd2(2). Errors: EINVAL, EMFILE, ENFILE.
 pub fn sys_eventfd2(count: u32, flags: u32) -> Result<u32> {
     if flags & !(EFD_SEMAPHORE | EFD_CLOEXEC | EFD_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
     }
-    let ops = Arc::new(EventFd {
-        count: SpinLock::new(u64::from(count)),
-        wait: WaitQueueHead::new(),
-        semaphore: flags & EFD_SEMAPHORE != 0,
-    });
+    let ops = Arc::new(EventFd::new(u64::from(count), flags));
     let on_exec = OnExec::from_flag(flags, EFD_CLOEXEC);
     anon_inode_getfd("[eventfd]", ops, O_RDWR | flags & EFD_NONBLOCK, on_exec)
 }

@@ -20,7 +20,7 @@ use crate::fs::file::{File, FileOperations, fget};
 use crate::fs::sleep_lock::SleepLock;
 use crate::kernel::sched::poll::PollWake;
 use crate::kernel::sched::wait::{PollTable, WaitQueueHead};
-use crate::kernel::signal::sigaction::{restore_saved_sigmask_unless, set_user_sigmask};
+use crate::kernel::signal::{restore_saved_sigmask_unless, set_user_sigmask};
 use crate::kernel::time::timespec_to_ns;
 use crate::mm::UserAddr;
 use crate::mm::uaccess::{copy_to_user, get_user};
@@ -122,7 +122,7 @@ impl EpollLinks {
 }
 
 impl EventPoll {
-    fn new() -> Arc<EventPoll> {
+    pub(super) fn new() -> Arc<EventPoll> {
         Arc::new_cyclic(|me| Self {
             ready: Arc::new(Ready {
                 list: IrqSpinLock::new(VecDeque::new()),
@@ -150,8 +150,12 @@ impl EventPoll {
         })
     }
 
+    /// Ends a watch; the caller drops it unlocked. Its number leaves the ready list, or its next
+    /// owner would find itself there.
     fn take_slot(&self, slot: usize) -> Option<Watch> {
-        self.watches.lock().get_mut(slot)?.take()
+        let watch = self.watches.lock().get_mut(slot)?.take();
+        self.ready.list.lock().retain(|&queued| queued != slot);
+        watch
     }
 
     /// Watches a file. Errors: EEXIST, ENOMEM.
@@ -215,8 +219,6 @@ impl EventPoll {
         };
         file.epoll.remove(&self.me, slot);
         let watch = self.take_slot(slot);
-        // A stale number must not stay: its next owner would be thought queued.
-        self.ready.list.lock().retain(|&queued| queued != slot);
         drop(watch);
         true
     }
@@ -276,7 +278,7 @@ impl EventPoll {
     }
 
     /// Waits for events (Linux: `ep_poll`). Errors: EINTR.
-    fn wait(&self, max: usize, timeout_ns: Option<u64>) -> Result<Vec<EpollEvent>> {
+    pub(super) fn wait(&self, max: usize, timeout_ns: Option<u64>) -> Result<Vec<EpollEvent>> {
         let is_ready = || !self.ready.list.lock().is_empty();
         loop {
             if is_ready() {
@@ -388,7 +390,13 @@ impl FileOperations for EventPoll {
 static NESTED: SleepLock = SleepLock::new();
 
 /// Linux: `do_epoll_ctl`. Errors: EPERM, EINVAL, ELOOP, EEXIST, ENOENT, ENOMEM.
-fn do_epoll_ctl(epfile: &Arc<File>, op: u32, fd: i32, file: &Arc<File>, event: EpollEvent) -> Result {
+pub(super) fn do_epoll_ctl(
+    epfile: &Arc<File>,
+    op: u32,
+    fd: i32,
+    file: &Arc<File>,
+    event: EpollEvent,
+) -> Result {
     if !file.ops.can_poll() {
         return Err(Errno::EPERM);
     }

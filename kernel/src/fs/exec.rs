@@ -17,7 +17,7 @@ use crate::fs::exec_args::{ArgArea, Strings};
 use crate::fs::file::File;
 use crate::fs::{binfmt_elf, binfmt_script, exec_hooks};
 use crate::kernel::cred::Cred;
-use crate::kernel::sched::current;
+use crate::kernel::sched::{current, exec_mmap};
 use crate::kernel::sched::task::pf;
 use crate::mm::UserAddr;
 use crate::mm::mmap::MmStruct;
@@ -32,14 +32,13 @@ const MAX_INTERPRETERS: u32 = 5;
 
 /// Whether the file's mount forbids execution (Linux: `path_noexec`).
 pub fn path_noexec(file: &File) -> bool {
-    let _ = file;
-    false
+    let flags = file.path.mnt.flags() | file.path.mnt.sb.flags();
+    flags & uapi::mount::MS_NOEXEC != 0
 }
 
 /// Writes a file's changes to its storage (Linux: `vfs_fsync`).
 pub fn vfs_fsync(file: &File) -> Result {
-    let _ = file;
-    Ok(())
+    file.ops.fsync(file)
 }
 
 /// An exec on its way (Linux: `struct linux_binprm`).
@@ -252,21 +251,14 @@ fn change_over(bprm: &Binprm) -> Result {
     let task = current();
     exec_hooks::close_on_exec()?;
     arch::flush_thread()?;
-    exec_mmap(&bprm.mm);
+    let old = exec_mmap(bprm.mm.clone());
     task.flags.fetch_and(!(pf::PF_FORKNOEXEC | pf::PF_KTHREAD), Ordering::Relaxed);
+    task.signal.did_exec.store(true, Ordering::Relaxed);
+    drop(old); // frees the old program's memory unless somebody shares it
     exec_hooks::flush_signals();
     task.set_comm(base_name(&bprm.filename));
     exec_hooks::commit_creds(bprm.cred.clone());
     Ok(())
-}
-
-/// Moves the task to its new address space; the old one is freed if nobody else uses it
-/// (Linux: `exec_mmap`).
-fn exec_mmap(mm: &Arc<MmStruct>) {
-    exec_hooks::exec_mm_release();
-    let old = current().mm.lock().replace(mm.clone());
-    arch::switch_mm(Some(mm));
-    drop(old);
 }
 
 fn base_name(path: &[u8]) -> &[u8] {

@@ -4,7 +4,7 @@
 //! after it is released, because closing may sleep.
 #![forbid(unsafe_code)]
 
-use crate::fs::file::File;
+use crate::fs::file::{File, fmode};
 use crate::fs::locks::filp_close;
 use crate::prelude::*;
 
@@ -167,6 +167,15 @@ impl FilesStruct {
             Some(Some(file)) => Ok(file.clone()),
             _ => Err(Errno::EBADF),
         }
+    }
+
+    /// The file behind a descriptor, unless it was opened with O_PATH. Errors: EBADF.
+    pub fn fget(&self, fd: i32) -> Result<Arc<File>> {
+        let file = self.get(fd)?;
+        if file.mode & fmode::PATH != 0 {
+            return Err(Errno::EBADF);
+        }
+        Ok(file)
     }
 
     /// Reserves the lowest free descriptor that is at least `from` and below `limit`

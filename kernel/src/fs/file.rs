@@ -80,6 +80,12 @@ impl File {
     pub fn is_writable(&self) -> bool {
         self.mode & fmode::WRITE != 0
     }
+    /// Its absolute name as /proc shows it; bytes that are no UTF-8 are replaced
+    /// (Linux: `file_path`).
+    pub fn path_name(&self) -> String {
+        let name = crate::fs::d_path::d_path(&self.path, None);
+        String::from_utf8_lossy(&name).into_owned()
+    }
     /// O_RDONLY, O_WRONLY or O_RDWR.
     pub fn access_mode(&self) -> u32 {
         self.flags() & O_ACCMODE

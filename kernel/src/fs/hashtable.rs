@@ -5,13 +5,17 @@
 //! nothing else is locked under it (an RCU walk would replace `find` alone).
 #![forbid(unsafe_code)]
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use crate::arch::PAGE_SIZE;
 use crate::prelude::*;
 
 type Bucket<T> = SpinLock<Vec<(u64, Weak<T>)>>;
 
-/// A hash table of weak handles, sized once at boot.
+/// A hash table of weak handles, sized once at boot. Its memory is taken at the first use: the
+/// size is known, and said, before there is a heap that could hold it.
 pub struct WeakTable<T> {
+    log2: AtomicU32,
     buckets: spin::Once<Box<[Bucket<T>]>>,
 }
 
@@ -22,33 +26,35 @@ impl<T> WeakTable<T> {
     /// A table without buckets yet.
     pub const fn new() -> Self {
         Self {
+            log2: AtomicU32::new(DEFAULT_LOG2),
             buckets: spin::Once::new(),
         }
     }
 
-    /// Allocates one bucket for each `1 << scale` bytes of `total_bytes` of memory, at least one
-    /// page of them, and says so as Linux does. Later calls change nothing.
+    /// Plans one bucket for each `1 << scale` bytes of `total_bytes` of memory, at least one
+    /// page of them, and says so as Linux does. Context: boot, before the first use.
     pub fn init(&self, name: &str, total_bytes: u64, scale: u32) {
         let bucket_bytes = size_of::<Bucket<T>>() as u64;
         let least = (PAGE_SIZE as u64 / bucket_bytes).max(1);
         let entries = (total_bytes >> scale).max(least).next_power_of_two();
         let bytes = entries * bucket_bytes;
         let order = bytes.div_ceil(PAGE_SIZE as u64).next_power_of_two().ilog2();
-        self.buckets.call_once(|| Self::allocate(entries.ilog2()));
+        self.log2.store(entries.ilog2(), Ordering::Relaxed);
         pr_info!("{name} hash table entries: {entries} (order: {order}, {bytes} bytes, linear)");
     }
 
-    fn allocate(log2: u32) -> Box<[Bucket<T>]> {
-        (0..1usize << log2)
-            .map(|_| SpinLock::new(Vec::new()))
-            .collect()
+    #[cold]
+    fn allocate(&self) -> &[Bucket<T>] {
+        let count = 1usize << self.log2.load(Ordering::Relaxed);
+        let empty = |_| SpinLock::new(Vec::new());
+        self.buckets.call_once(|| (0..count).map(empty).collect())
     }
 
     #[inline]
     fn bucket(&self, hash: u64) -> &Bucket<T> {
         let buckets = match self.buckets.get() {
             Some(buckets) => buckets,
-            None => self.buckets.call_once(|| Self::allocate(DEFAULT_LOG2)),
+            None => self.allocate(),
         };
         &buckets[hash as usize & (buckets.len() - 1)]
     }

@@ -267,7 +267,7 @@ const LINK_MAX: u32 = 1 << 30;
 static INODE_HASHTABLE: WeakTable<Inode> = WeakTable::new();
 
 /// Sizes the inode hash table for `total_bytes` of memory (Linux: `inode_init_early`).
-pub fn inode_init(total_bytes: u64) {
+pub fn inode_init_early(total_bytes: u64) {
     INODE_HASHTABLE.init("Inode-cache", total_bytes, 17);
 }
 
@@ -332,6 +332,16 @@ impl Inode {
         })
     }
 
+    /// Number in its file system.
+    #[inline]
+    pub fn ino(&self) -> u64 {
+        self.ino
+    }
+    /// Device number of its file system.
+    #[inline]
+    pub fn sb_dev(&self) -> DevT {
+        self.sb.dev
+    }
     /// Size in bytes.
     #[inline]
     pub fn size(&self) -> u64 {

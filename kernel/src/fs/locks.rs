@@ -160,7 +160,7 @@ impl FileLockContext {
         self.wake();
     }
     fn wake(&self) {
-        crate::fs::poll_support::wake_if_active(&self.released);
+        self.released.wake_up_all();
     }
     /// The open file description goes: so do its flock and OFD locks.
     pub fn release_file(&self, file: &File) {

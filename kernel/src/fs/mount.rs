@@ -310,7 +310,7 @@ impl MntNamespace {
     }
     fn changed(&self) {
         self.event.fetch_add(1, Ordering::AcqRel);
-        crate::fs::poll_support::wake_if_active(&self.poll);
+        self.poll.wake_up_all();
     }
     /// The mounts directly on `mount`, oldest first.
     pub fn children_of(&self, mount: &Arc<Mount>) -> Vec<Arc<Mount>> {

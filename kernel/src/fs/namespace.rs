@@ -19,9 +19,54 @@ use crate::prelude::*;
 static INIT_MNT_NS: spin::Once<Arc<MntNamespace>> = spin::Once::new();
 static INIT_FS: spin::Once<Arc<FsStruct>> = spin::Once::new();
 
-/// The mounts that the running task sees. Errors: ENOENT before the root is mounted.
+/// The mounts that somebody with this root directory sees. A task's namespace is that of its
+/// root: nothing else refers to it. Errors: EINVAL for a root that was unmounted.
+pub fn namespace_of(fs: &FsStruct) -> Result<Arc<MntNamespace>> {
+    fs.root().mnt.namespace().ok_or(Errno::EINVAL)
+}
+
+/// The mounts that the running task sees. Errors: ENOENT before the root is mounted, EINVAL.
 pub fn current_namespace() -> Result<Arc<MntNamespace>> {
-    INIT_MNT_NS.get().cloned().ok_or(Errno::ENOENT)
+    namespace_of(&*current().fs().ok_or(Errno::ENOENT)?)
+}
+
+/// Gives `fs` a namespace of its own: a copy of every mount, and the same places in them
+/// (Linux: `copy_mnt_ns`, for unshare(2) and clone(2) with CLONE_NEWNS). The caller checks
+/// CAP_SYS_ADMIN, and that nobody else shares `fs`. Errors: EINVAL.
+pub fn unshare_namespace(fs: &FsStruct) -> Result<Arc<MntNamespace>> {
+    let _tree = MNT_TREE.lock();
+    let old = namespace_of(fs)?;
+    let top = old.root().ok_or(Errno::EINVAL)?;
+    let copy = top.clone_at(&top.root);
+    let new = MntNamespace::new(&copy);
+    let mut pairs = vec![(top, copy)];
+    let mut next = 0;
+    while let Some((mount, twin)) = pairs.get(next).cloned() {
+        next += 1;
+        for child in old.children_of(&mount) {
+            let Some(on) = child.mountpoint() else {
+                continue;
+            };
+            let copy = child.clone_at(&child.root);
+            copy.attach(&Path {
+                mnt: twin.clone(),
+                dentry: on.dentry,
+            });
+            new.add(&copy);
+            pairs.push((child, copy));
+        }
+    }
+    let translate = |path: Path| {
+        let pair = pairs.iter().find(|(mount, _)| Arc::ptr_eq(mount, &path.mnt));
+        let mnt = pair.map_or(path.mnt, |(_, twin)| twin.clone());
+        Path {
+            mnt,
+            dentry: path.dentry,
+        }
+    };
+    fs.set_root(translate(fs.root()));
+    fs.set_pwd(translate(fs.pwd()));
+    Ok(new)
 }
 
 /// Root, working directory and umask of the first task. Errors: ENOENT before the root is
@@ -66,6 +111,10 @@ pub fn init_mount_tree() {
     let fs = INIT_FS.call_once(|| Arc::new(FsStruct::new(root))).clone();
     let task = current();
     let old = task.fs.lock().replace(fs);
+    drop(old);
+    // Pid 1 gets a copy of this table, and opens the console in it.
+    let files = Arc::new(crate::fs::fdtable::FilesStruct::new());
+    let old = task.files.lock().replace(files);
     drop(old);
 }
 
@@ -152,7 +201,8 @@ fn do_remount(path: &Path, flags: u64, args: &MountArgs<'_>) -> Result {
     let sb = &path.mnt.sb;
     let becomes_readonly = flags & MS_RDONLY != 0 && !sb.is_readonly();
     if becomes_readonly {
-        let mounts = current_namespace()?.mounts();
+        let ns = path.mnt.namespace().ok_or(Errno::EINVAL)?;
+        let mounts = ns.mounts();
         let mut same_sb = mounts.iter().filter(|mount| Arc::ptr_eq(&mount.sb, sb));
         if same_sb.any(|mount| mount.has_writers()) {
             return Err(Errno::EBUSY);
@@ -211,8 +261,8 @@ fn check_graft(root: &Mount, on: &Path) -> Result {
 fn do_loopback(env: &WalkEnv, path: &Path, source: Option<&[u8]>, recursive: bool) -> Result {
     let old = source_path(env, source)?;
     let _tree = MNT_TREE.lock();
-    let ns = current_namespace()?;
     let on = topmost(path);
+    let ns = on.mnt.namespace().ok_or(Errno::EINVAL)?;
     if !old.mnt.is_in_namespace() {
         return Err(Errno::EINVAL);
     }
@@ -287,7 +337,8 @@ fn do_new_mount(path: &Path, flags: u64, args: &MountArgs<'_>) -> Result {
     }
     check_graft(&mount, &on)?;
     mount.attach(&on);
-    current_namespace()?.add(&mount);
+    let ns = on.mnt.namespace().ok_or(Errno::EINVAL)?;
+    ns.add(&mount);
     Ok(())
 }
 

@@ -24,7 +24,6 @@ use crate::fs::inode::{Inode, InodeInit, InodeOperations};
 use crate::fs::libfs::{PseudoFs, pseudo_mount};
 use crate::fs::mount::Mount;
 use crate::fs::namei::Path;
-use crate::fs::poll_support::wake_if_active;
 use crate::fs::rlimit::rlimit;
 use crate::fs::sleep_lock::SleepLock;
 use crate::kernel::cred::Cred;
@@ -130,7 +129,7 @@ impl Pipe {
         }
         state.max_buffers = pages;
         drop(state);
-        wake_if_active(&self.wr_wait);
+        self.wr_wait.wake_up_all();
         Ok(pages * PAGE_SIZE)
     }
 
@@ -239,7 +238,7 @@ impl Pipe {
                 self.read_available(to)?
             };
             if was_full {
-                wake_if_active(&self.wr_wait);
+                self.wr_wait.wake_up_all();
             }
             if total > 0 {
                 return Ok(total);
@@ -346,7 +345,7 @@ impl Pipe {
                 Err(error) if total == 0 => return Err(error),
                 Err(_) => return Ok(total),
             }
-            wake_if_active(&self.rd_wait);
+            self.rd_wait.wake_up_all();
             let blocked = from.count() > 0 && self.state.lock().is_full();
             if !blocked && (from.count() == 0 || step == Ok(0)) {
                 return Ok(total);
@@ -378,8 +377,8 @@ impl Pipe {
             state.readers -= u32::from(reads);
             state.writers -= u32::from(writes);
         }
-        wake_if_active(&self.rd_wait);
-        wake_if_active(&self.wr_wait);
+        self.rd_wait.wake_up_all();
+        self.wr_wait.wake_up_all();
     }
 }
 
@@ -489,8 +488,8 @@ pub fn fifo_open(inode: &Arc<Inode>, flags: u32) -> Result<Arc<dyn FileOperation
         return Err(Errno::ENXIO);
     }
     let mut end = PipeFile::open(&pipe, flags);
-    wake_if_active(&pipe.rd_wait);
-    wake_if_active(&pipe.wr_wait);
+    pipe.rd_wait.wake_up_all();
+    pipe.wr_wait.wake_up_all();
     let (readers, writers, reader_opens, writer_opens) = {
         let state = pipe.state.lock();
         (state.readers, state.writers, state.reader_opens, state.writer_opens)

@@ -15,7 +15,7 @@ use crate::fs::rlimit::rlimit;
 use crate::kernel::sched::current;
 use crate::kernel::sched::wait::PollTable;
 use crate::kernel::signal::RestartBlock;
-use crate::kernel::signal::sigaction::{restore_saved_sigmask_unless, set_user_sigmask};
+use crate::kernel::signal::{restore_saved_sigmask_unless, set_user_sigmask};
 use crate::kernel::time::{ktime_get, ns_to_timespec, timespec_to_ns, timeval_to_ns};
 use crate::mm::UserAddr;
 use crate::mm::uaccess::{copy_from_user, copy_to_user, get_user, put_user};
@@ -34,7 +34,7 @@ fn deadline_after(ns: u64) -> u64 {
 
 /// Looks at files until `scan` finds some, a signal comes or the deadline has passed; returns
 /// how many were found. Errors: EINTR, ENOMEM.
-fn wait_for_files(
+pub(super) fn wait_for_files(
     deadline: Deadline,
     mut scan: impl FnMut(Option<&mut PollTable>) -> usize,
 ) -> Result<usize> {

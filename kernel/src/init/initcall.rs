@@ -1,7 +1,7 @@
 //! Initcall tables (Linux: include/linux/init.h). Entries are function pointers in sections that
 //! the linker script sorts; `do_initcalls` walks them.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -155,6 +155,7 @@ pub fn do_ctors() {
 /// Puts a function pointer into a section; the base of the initcall macros.
 #[macro_export]
 #[cfg_attr(target_os = "none", allow_internal_unsafe)]
+#[allow(unsafe_code, reason = "vouches for link_section, which the linker script gives a meaning")]
 macro_rules! define_initcall {
     ($section:literal, $function:path) => {
         const _: () = {

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use crate::arch;
 use crate::init::{do_mounts, init_task, initcall, initramfs, params, run_init, version};
 use crate::kernel::sched::completion::Completion;
-use crate::kernel::{kthread, pid, printk, sched, softirq, time};
+use crate::kernel::{cpu, kthread, pid, printk, sched, softirq, time};
 use crate::prelude::*;
 use crate::{drivers, fs, mm};
 
@@ -62,25 +62,24 @@ static KTHREADD_DONE: Completion = Completion::new();
 /// Never returns: the caller becomes the idle task.
 #[__init]
 pub fn start_kernel() -> ! {
-    init_task::set_task_stack_end_magic(); // a stack that grows too far is noticed
+    init_task::setup_boot_task(); // this stack becomes pid 0's, with an end mark that is checked
     arch::smp_setup_processor_id();
     arch::local_irq_disable(); // until time can be kept, see `local_irq_enable` below
-    arch::boot_cpu_init(); // this CPU is possible, present, active and online
+    cpu::boot_cpu_init(); // this CPU is possible, present, active and online
     pr_notice!("{}", version::linux_banner());
     arch::setup_arch(); // memory map, own page tables, memblock, ACPI tables
     params::setup_boot_config(); // `kernel.*` keys become part of the command line
     params::setup_command_line(); // three copies: one to show, one to parse, one for initcalls
-    arch::setup_nr_cpu_ids();
+    cpu::setup_nr_cpu_ids();
     arch::setup_per_cpu_areas(); // each CPU its own copy of every per-CPU variable
     arch::smp_prepare_boot_cpu(); // this CPU uses its copy from here on
     params::print_command_line();
     params::parse_early_param(); // console level, memory limits: before anything depends on them
     params::parse_boot_options(); // the rest; what nobody knows goes to init
     printk::setup_log_buf(); // needs memblock, and the size that was asked for
-    fs::dcache::vfs_caches_init_early(); // hash tables, while memblock still hands out memory
     arch::trap_init(); // a fault is reported from here on by its final handler
     mm::mm_init::mm_core_init(); // buddy, slab, vmalloc: from here on the real heap
-    sched::sched_init(); // before any timer interrupt can arrive
+    sched::core::sched_init(); // before any timer interrupt can arrive
     if !arch::irqs_disabled() {
         pr_warn!("Interrupts were enabled *very* early, fixing it");
         arch::local_irq_disable();
@@ -98,17 +97,15 @@ pub fn start_kernel() -> ! {
     arch::local_irq_enable(); // the first moment an interrupt can arrive
     drivers::tty::console_init(); // what was logged so far appears on the consoles
     params::panic_later(); // too many init arguments: only now somebody sees the message
-    mm::page_alloc::setup_per_cpu_pageset(); // per-CPU page lists get their real size
+    mm::mm_init::setup_per_cpu_pageset(); // per-CPU page lists get their real size
     arch::late_time_init(); // TSC and local APIC timer: the tick starts
     crate::init::calibrate::calibrate_delay(); // needs the tick
     pid::pid_idr_init(); // before the first fork
-    crate::kernel::cred::cred_init();
     crate::kernel::fork::fork_init(); // thread limit from the size of memory
     crate::kernel::fork::proc_caches_init();
     fs::vfs_caches_init(); // mounts the root file system that initramfs fills
-    crate::kernel::signal::signals_init();
     fs::proc::proc_root_init();
-    arch::check_bugs();
+    arch::check_bugs(); // the last thing about the CPU: its bugs and what is done about them
     pr_info!("POSIX conformance testing by UNIFIX");
     rest_init()
 }
@@ -149,10 +146,7 @@ fn kernel_init() {
 #[__init]
 #[inline(never)]
 fn kernel_init_freeable() {
-    mm::page_alloc::allow_blocking_allocations(); // the scheduler runs: allocations may sleep
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
-    arch::smp_prepare_cpus();
-    mm::mm_init::init_mm_internals(); // vmstat and /proc files of memory management
     initcall::do_pre_smp_initcalls();
     initcall::assert_counts(); // an entry that the linker lost would be noticed here
     do_basic_setup();

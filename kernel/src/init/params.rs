@@ -1,5 +1,5 @@
 //! The command line (Linux: init/main.c, kernel/params.c).
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -241,6 +241,7 @@ pub fn panic_later() {
 /// Puts a parameter into `.init.setup`; the base of `early_param!` and `__setup!`.
 #[macro_export]
 #[cfg_attr(target_os = "none", allow_internal_unsafe)]
+#[allow(unsafe_code, reason = "vouches for link_section, which the linker script gives a meaning")]
 macro_rules! define_setup {
     ($name:literal, $function:path, $early:literal) => {
         const _: () = {

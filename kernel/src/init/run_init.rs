@@ -109,8 +109,9 @@ fn run(path: &str) -> Result {
     argv.iter().for_each(|arg| pr_debug!("    {arg}"));
     pr_debug!("  with environment:");
     envp.iter().for_each(|variable| pr_debug!("    {variable}"));
-    let bytes = |list: &[String]| list.iter().map(|s| s.clone().into_bytes()).collect::<Vec<_>>();
-    kernel_execve(path, &bytes(&argv), &bytes(&envp))
+    let argv: Vec<&[u8]> = argv.iter().map(|arg| arg.as_bytes()).collect();
+    let envp: Vec<&[u8]> = envp.iter().map(|variable| variable.as_bytes()).collect();
+    kernel_execve(path, &argv, &envp)
 }
 
 /// A file that is not there is no news; other failures are (Linux: `try_to_run_init_process`).

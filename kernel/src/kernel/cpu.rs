@@ -27,7 +27,7 @@ impl CpuMask {
     }
     /// Whether a CPU is in.
     pub fn test(&self, cpu: usize) -> bool {
-        self.bits() >> cpu & 1 != 0
+        cpu < NR_CPUS && self.bits() >> cpu & 1 != 0
     }
     /// How many are in.
     pub fn weight(&self) -> usize {
@@ -38,7 +38,7 @@ impl CpuMask {
         self.0.load(Ordering::Acquire)
     }
     /// The CPUs that are in now, lowest first.
-    pub fn iter(&self) -> impl Iterator<Item = usize> + use<> {
+    pub fn iter(&self) -> impl Iterator<Item = usize> + Clone + use<> {
         let bits = self.bits();
         (0..NR_CPUS).filter(move |cpu| bits >> cpu & 1 != 0)
     }
@@ -55,9 +55,35 @@ pub static CPU_POSSIBLE: CpuMask = CpuMask::new();
 /// CPUs that are there (Linux: `cpu_present_mask`).
 pub static CPU_PRESENT: CpuMask = CpuMask::new();
 /// CPUs that run and take interrupts (Linux: `cpu_online_mask`).
-pub static CPU_ONLINE: CpuMask = CpuMask::new();
+/// The boot CPU is in from the start.
+pub static CPU_ONLINE: CpuMask = CpuMask(AtomicU64::new(1));
 /// CPUs that the scheduler may move tasks to (Linux: `cpu_active_mask`).
 pub static CPU_ACTIVE: CpuMask = CpuMask::new();
+
+/// Whether `cpu` runs tasks and takes interrupts.
+pub fn cpu_online(cpu: usize) -> bool {
+    CPU_ONLINE.test(cpu)
+}
+/// Says that `cpu` runs from now on.
+pub fn set_cpu_online(cpu: usize) {
+    CPU_ONLINE.set(cpu);
+}
+/// The CPUs that run, lowest first (Linux: `for_each_online_cpu`).
+pub fn online_cpus() -> impl Iterator<Item = usize> + Clone {
+    CPU_ONLINE.iter()
+}
+/// How many CPUs run.
+pub fn num_online_cpus() -> usize {
+    CPU_ONLINE.weight()
+}
+/// Says that `cpu` may be started later: before `setup_nr_cpu_ids` (Linux: `set_cpu_possible`).
+pub fn set_cpu_possible(cpu: usize) {
+    CPU_POSSIBLE.set(cpu);
+}
+/// How many CPUs there may be.
+pub fn num_possible_cpus() -> usize {
+    CPU_POSSIBLE.weight()
+}
 
 /// Enters the CPU that boots into every mask (Linux: `boot_cpu_init`).
 #[__init]

@@ -5,6 +5,8 @@
 //! what is left. The wait half is in `exit/wait.rs`.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod tests;
 mod wait;
 
 pub use wait::{sys_wait4, sys_waitid};
@@ -24,7 +26,7 @@ use crate::kernel::sched::task::{EXIT_DEAD, EXIT_ZOMBIE, Task, pf, state};
 use crate::kernel::sched::{
     activate_mm, current, schedule, set_current_state, wake_up_process,
 };
-use crate::kernel::signal::{GroupTimes, SigInfo, send_sig_info, sigflags, signal_wake_up};
+use crate::kernel::signal::{GroupTimes, SigHand, SigInfo, send_sig_info, sigflags, signal_wake_up};
 use crate::kernel::time::nsec_to_clock_t;
 use crate::kpanic;
 use crate::prelude::*;
@@ -471,8 +473,8 @@ pub fn do_group_exit(status: i32) -> ! {
     do_exit(status)
 }
 
-/// execve(2) of one of several threads: ends the others and takes the leader's place and number
-/// (Linux: fs/exec.c, `de_thread`). May sleep.
+/// For execve(2): ends the other threads, takes the leader's place and number if the caller is
+/// not the leader, and gives it handlers of its own (Linux: fs/exec.c, `de_thread`). May sleep.
 ///
 /// Errors: EAGAIN when the whole process is ending.
 pub fn de_thread() -> Result {
@@ -486,17 +488,28 @@ pub fn de_thread() -> Result {
             return Err(Errno::EAGAIN);
         }
         signal.group_exec_tid.store(me.pid(), Ordering::Release);
-        if zap_other_threads(&me) == 0 && me.is_group_leader() {
-            signal.group_exec_tid.store(0, Ordering::Release);
-            return Ok(());
-        }
+        zap_other_threads(&me);
     }
     let result = wait_until_alone(&me);
-    if result.is_ok() && !me.is_group_leader() {
-        take_leaders_place(&me.to_arc());
+    if result.is_ok() {
+        if !me.is_group_leader() {
+            take_leaders_place(&me.to_arc());
+        }
+        me.exit_signal.store(SIGCHLD, Ordering::Relaxed);
+        unshare_sighand(&me, &sighand);
     }
     signal.group_exec_tid.store(0, Ordering::Release);
     result
+}
+
+/// Handlers that another process shares (CLONE_SIGHAND without CLONE_THREAD) stay with it.
+fn unshare_sighand(me: &Task, shared: &Arc<SigHand>) {
+    // One reference is the task's, one the caller's.
+    if Arc::strong_count(shared) > 2 {
+        let own = Arc::new(shared.dup());
+        let old = core::mem::replace(&mut *me.sighand.lock(), own);
+        drop(old);
+    }
 }
 
 /// Sleeps until only this thread and a zombie leader are left. Errors: EAGAIN when killed.
@@ -540,7 +553,6 @@ fn take_leaders_place(me: &Arc<Task>) {
         }
     }
     me.family.lock().real_parent = leader.family.lock().real_parent.clone();
-    me.exit_signal.store(SIGCHLD, Ordering::Relaxed);
     let started = leader.start_time.load(Ordering::Relaxed);
     me.start_time.store(started, Ordering::Relaxed);
     leader.exit_signal.store(-1, Ordering::Relaxed);

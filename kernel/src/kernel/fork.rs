@@ -658,3 +658,75 @@ pub fn sys_unshare(flags: u64) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clone3(change: impl FnOnce(&mut CloneArgs)) -> Result<KernelCloneArgs> {
+        let mut args = CloneArgs::default();
+        change(&mut args);
+        check_clone3(&args)
+    }
+
+    #[test]
+    fn flags_that_need_each_other_are_checked_as_linux_does() {
+        let thread = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
+        assert_eq!(check_flags(thread | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM, false), Ok(()));
+        assert_eq!(check_flags(CLONE_THREAD | CLONE_VM, false), Err(Errno::EINVAL));
+        assert_eq!(check_flags(CLONE_SIGHAND, false), Err(Errno::EINVAL));
+        let both = CLONE_VM | CLONE_SIGHAND | CLONE_CLEAR_SIGHAND;
+        assert_eq!(check_flags(both, false), Err(Errno::EINVAL));
+        assert_eq!(check_flags(CLONE_PARENT, false), Ok(()));
+        assert_eq!(check_flags(CLONE_PARENT, true), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn what_this_kernel_has_not_got_is_refused() {
+        for flag in [CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWTIME, CLONE_PIDFD] {
+            assert_eq!(check_flags(flag, false), Err(Errno::EINVAL), "{flag:#x}");
+        }
+    }
+
+    #[test]
+    fn clone3_computes_the_stack_top_and_keeps_the_exit_signal_apart() {
+        let args = clone3(|args| {
+            args.flags = CLONE_VM | CLONE_VFORK;
+            args.exit_signal = SIGCHLD as u64;
+            args.stack = 0x10_0000;
+            args.stack_size = 0x8000;
+        })
+        .expect("valid");
+        assert_eq!((args.stack, args.exit_signal), (Some(0x10_8000), SIGCHLD));
+        assert_eq!(clone3(|_| ()).expect("valid").stack, None);
+    }
+
+    #[test]
+    fn clone3_is_stricter_than_clone() {
+        let invalid = |change: fn(&mut CloneArgs)| {
+            assert_eq!(clone3(change).map(drop), Err(Errno::EINVAL));
+        };
+        invalid(|args| args.flags = CLONE_DETACHED);
+        invalid(|args| args.flags = SIGCHLD as u64);
+        invalid(|args| args.flags = 1 << 40);
+        invalid(|args| args.exit_signal = 65);
+        invalid(|args| args.exit_signal = 0x100);
+        invalid(|args| (args.flags, args.exit_signal) = (CLONE_PARENT, 17));
+        invalid(|args| args.stack = 0x1000);
+        invalid(|args| args.stack_size = 0x1000);
+        invalid(|args| (args.stack, args.stack_size) = (u64::MAX - 5, 0x1000));
+        invalid(|args| (args.stack, args.stack_size) = (0x7fff_ffff_0000, 0x10_0000));
+        invalid(|args| args.set_tid = 0x1000);
+        invalid(|args| args.set_tid_size = 1);
+        invalid(|args| (args.set_tid, args.set_tid_size) = (0x1000, 33));
+    }
+
+    #[test]
+    fn the_size_of_clone3s_argument_is_checked_before_it_is_read() {
+        let at = UserAddr::new(0x1000);
+        let error = |size| copy_clone_args_from_user(at, size).map(drop);
+        assert_eq!(error(CLONE_ARGS_SIZE_VER0 - 1), Err(Errno::EINVAL));
+        assert_eq!(error(PAGE_SIZE + 1), Err(Errno::E2BIG));
+        assert_eq!(error(CLONE_ARGS_SIZE_VER0), Err(Errno::EFAULT));
+    }
+}

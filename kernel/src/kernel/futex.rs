@@ -63,7 +63,7 @@ fn get_futex_key(addr: UserAddr, private: bool) -> Result<FutexKey> {
     let vma = map.vmas.lookup(addr.as_u64()).ok_or(Errno::EFAULT)?;
     match &vma.backing {
         Backing::Cache(mapping) if vma.flags.contains(VmFlags::SHARED) => Ok(FutexKey {
-            object: Arc::as_ptr(mapping) as u64,
+            object: Arc::as_ptr(&mapping) as u64,
             offset: vma.page_index(addr.as_u64()) * crate::arch::PAGE_SIZE as u64
                 + addr.page_offset() as u64,
         }),

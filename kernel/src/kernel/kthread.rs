@@ -80,11 +80,11 @@ static KTHREAD_CREATE_LIST: SpinLock<VecDeque<Arc<KthreadCreateInfo>>> =
     SpinLock::new(VecDeque::new());
 
 /// Pid 2 (Linux: `kthreadd_task`), once it runs.
-static KTHREADD_TASK: spin::Once<Arc<Task>> = spin::Once::new();
+static KTHREADD_TASK: SpinLock<Option<Arc<Task>>> = SpinLock::new(None);
 
 /// `kthreadd` itself, for those who compare parents.
-pub fn kthreadd_task() -> Option<&'static Arc<Task>> {
-    KTHREADD_TASK.get()
+pub fn kthreadd_task() -> Option<Arc<Task>> {
+    KTHREADD_TASK.lock().clone()
 }
 
 // --- kthreadd ---------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ pub fn kthreadd() {
     me.set_comm(b"kthreadd");
     signal::ignore_signals(&me);
     // A request that was made before this only lies in the list, which is looked at below.
-    KTHREADD_TASK.call_once(|| me.to_arc());
+    *KTHREADD_TASK.lock() = Some(me.to_arc());
     me.flags.fetch_or(pf::PF_NOFREEZE, Ordering::Relaxed);
     loop {
         // The state comes before the look at the list: a request in between makes the task
@@ -177,8 +177,8 @@ pub fn kthread_create(
         abandoned: AtomicBool::new(false),
     });
     KTHREAD_CREATE_LIST.lock().push_back(create.clone());
-    if let Some(kthreadd) = KTHREADD_TASK.get() {
-        wake_up_process(kthreadd);
+    if let Some(kthreadd) = kthreadd_task() {
+        wake_up_process(&kthreadd);
     }
     if create.done.wait_for_completion_killable().is_err() {
         create.abandoned.store(true, Ordering::Release);
@@ -282,4 +282,11 @@ pub fn kthread_unpark(task: &Arc<Task>) {
         kthread.clear(SHOULD_PARK);
         wake_up_state(task, TASK_PARKED);
     }
+}
+
+/// A new machine of the test port has a new `kthreadd`.
+#[cfg(test)]
+pub(crate) fn reset_for_test() {
+    KTHREAD_CREATE_LIST.lock().clear();
+    let _ = KTHREADD_TASK.lock().take();
 }

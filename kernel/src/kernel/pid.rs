@@ -86,8 +86,15 @@ pub enum PidType {
     Sid,
 }
 
+impl Default for PidTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PidTable {
-    const fn new() -> Self {
+    /// No tasks.
+    pub const fn new() -> Self {
         Self {
             chunks: Vec::new(),
             last: 0,
@@ -538,4 +545,94 @@ pub fn ksys_setsid() -> Result<i32> {
     let tty = leader.signal.tty.lock().take();
     drop(tty);
     Ok(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::sched::tests::lone_task;
+
+    fn task(table: &mut PidTable, max: Pid) -> Arc<Task> {
+        let task = lone_task();
+        let pid = table.alloc(max).expect("a free number");
+        task.pid.store(pid, Ordering::Relaxed);
+        task.tgid.store(pid, Ordering::Relaxed);
+        table.attach(&task).expect("memory");
+        task
+    }
+
+    #[test]
+    fn numbers_rise_and_are_not_used_again_before_the_end_of_the_round() {
+        let mut table = PidTable::new();
+        assert_eq!(task(&mut table, 1000).pid(), 1);
+        assert_eq!(task(&mut table, 1000).pid(), 2);
+        table.detach(2);
+        assert_eq!(task(&mut table, 1000).pid(), 3);
+    }
+
+    #[test]
+    fn the_second_round_leaves_small_numbers_alone() {
+        let mut table = PidTable::new();
+        for _ in 0..399 {
+            task(&mut table, 400);
+        }
+        assert_eq!(table.last(), 399);
+        table.detach(5);
+        assert_eq!(table.alloc(400), Err(Errno::EAGAIN), "5 is reserved for the first round");
+        table.detach(350);
+        table.detach(310);
+        assert_eq!(table.alloc(400), Ok(310));
+        assert_eq!(table.alloc(400), Ok(350));
+        assert_eq!(table.alloc(400), Err(Errno::EAGAIN));
+        assert_eq!(table.nr_threads(), 396);
+    }
+
+    #[test]
+    fn a_reserved_number_that_is_given_back_is_free() {
+        let mut table = PidTable::new();
+        let pid = table.alloc_exact(77, 1000).expect("is free");
+        assert_eq!(table.alloc_exact(77, 1000), Err(Errno::EEXIST));
+        table.free(pid);
+        assert_eq!(table.alloc_exact(77, 1000), Ok(77));
+        assert_eq!(table.alloc_exact(0, 1000), Err(Errno::EINVAL));
+        assert_eq!(table.alloc_exact(1000, 1000), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn tasks_are_found_and_listed_by_number() {
+        let mut table = PidTable::new();
+        let tasks: Vec<_> = (0..200).map(|_| task(&mut table, 1000)).collect();
+        for gone in (1..=200).filter(|n| n % 3 == 0) {
+            assert!(table.detach(gone).is_some());
+        }
+        let listed: Vec<Pid> = table.iter_from(100).map(|t| t.pid()).collect();
+        let expected: Vec<Pid> = (100..=200).filter(|n| n % 3 != 0).collect();
+        assert_eq!(listed, expected);
+        assert!(Arc::ptr_eq(table.find(1).expect("is there"), &tasks[0]));
+        for nobody in [0, 3, 201, 100_000, -1, i32::MAX, i32::MIN] {
+            assert!(table.find(nobody).is_none());
+        }
+        assert!(table.members(-5, PidType::Pgid).is_empty());
+    }
+
+    #[test]
+    fn a_number_is_free_only_when_no_group_and_no_session_has_it() {
+        let mut table = PidTable::new();
+        let leader = task(&mut table, 1000);
+        let other = task(&mut table, 1000);
+        table.join(1, PidType::Pgid, &other).expect("memory");
+        table.join(1, PidType::Sid, &other).expect("memory");
+        table.detach(leader.pid());
+        assert_eq!(table.alloc_exact(1, 1000), Err(Errno::EEXIST));
+        table.leave(1, PidType::Pgid, &other);
+        assert_eq!(table.alloc_exact(1, 1000), Err(Errno::EEXIST));
+        table.leave(1, PidType::Sid, &other);
+        assert_eq!(table.alloc_exact(1, 1000), Ok(1));
+    }
+
+    #[test]
+    fn pid_max_has_its_limits() {
+        assert_eq!(set_pid_max(300), Err(Errno::EINVAL));
+        assert_eq!(set_pid_max(PID_MAX_LIMIT + 1), Err(Errno::EINVAL));
+    }
 }

@@ -102,6 +102,7 @@ mod tests {
         let mut heap = EarlyHeap::new();
         // SAFETY: the region is leaked for this heap.
         unsafe { heap.start(region.as_mut_ptr().cast(), LIMIT) };
+        assert!(heap.is_started());
         heap
     }
 

@@ -33,7 +33,9 @@ mod bare_metal {
     use crate::mm::early_heap::EarlyHeap;
     use crate::mm::gfp::Gfp;
     use crate::mm::percpu::PerCpu;
-    use crate::mm::slab_common::{is_small, kfree, kmalloc_cache, kmalloc_large, resize_in_place};
+    use crate::mm::slab_common::{
+        is_small, kfree, kmalloc_cache, kmalloc_cache_fast, kmalloc_large, resize_in_place,
+    };
     use crate::mm::slub::cache_of;
     use crate::mm::{VirtAddr, mm_init, show_mem, vmalloc};
 
@@ -102,7 +104,7 @@ mod bare_metal {
     /// An object of the fitting cache off this CPU's list, or null: the fast path.
     #[inline(always)]
     fn alloc_fast(layout: Layout) -> *mut u8 {
-        let Some(cache) = kmalloc_cache(layout) else {
+        let Some(cache) = kmalloc_cache_fast(layout) else {
             return null_mut();
         };
         let _local = local_lock_irqsave();
@@ -188,13 +190,11 @@ mod bare_metal {
     unsafe impl GlobalAlloc for KernelHeap {
         #[inline(always)]
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            if is_small(layout) {
-                let object = alloc_fast(layout);
-                if !object.is_null() {
-                    return object;
-                }
+            let object = alloc_fast(layout);
+            if object.is_null() {
+                return alloc_slow(layout);
             }
-            alloc_slow(layout)
+            object
         }
 
         unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {

@@ -10,9 +10,10 @@ use super::memblock::{PhysRange, memblock, memblock_retire};
 use super::mmzone::{MAX_DMA_PFN, MAX_DMA32_PFN, MAX_PAGE_ORDER, Zone, zone_index};
 use super::page::Page;
 use super::page_alloc::{
-    TOTALRAM_PAGES, ZONES, build_zonelists, free_range, init_zero_page, nr_free_pages,
+    PAGESET, TOTALRAM_PAGES, ZONES, build_zonelists, free_range, init_zero_page, nr_free_pages,
     totalram_pages,
 };
+use super::percpu::nr_cpu_ids;
 use super::{Pfn, VirtAddr, page_poison, slub, vmalloc};
 use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE};
 use crate::prelude::*;
@@ -248,10 +249,13 @@ pub fn present_pages() -> u64 {
 /// Gives each CPU lists of a size that fits the zones (Linux: `setup_per_cpu_pageset`).
 #[__init]
 pub fn setup_per_cpu_pageset() {
-    for zone in &ZONES {
+    for (index, zone) in ZONES.iter().enumerate() {
         let batch = zone_batchsize(zone.managed.load(Ordering::Relaxed));
-        zone.pcp_batch.store(batch, Ordering::Relaxed);
-        zone.pcp_high.store(2 * batch, Ordering::Relaxed);
+        for cpu in 0..nr_cpu_ids() {
+            let lists = PAGESET.on(cpu).zone(index);
+            lists.batch.store(batch, Ordering::Relaxed);
+            lists.high.store(2 * batch, Ordering::Relaxed);
+        }
     }
 }
 
@@ -334,13 +338,20 @@ pub unsafe fn free_reserved_area(
     let mut addr = start.align_up(PAGE_SIZE as u64);
     let end = end.align_down(PAGE_SIZE as u64);
     let mut pages = 0;
+    let mut run = Pfn(0)..Pfn(0); // neighbours are given away together
     while addr < end {
-        if let Some(phys) = arch::slow_virt_to_phys(addr) {
-            give_page(phys.pfn(), poison);
+        if let Some(pfn) = frame_of(addr) {
+            poison_page(pfn, poison);
+            if pfn != run.end {
+                add_managed_range(run.start, run.end);
+                run.start = pfn;
+            }
+            run.end = Pfn(pfn.0 + 1);
             pages += 1;
         }
         addr = addr + PAGE_SIZE as u64;
     }
+    add_managed_range(run.start, run.end);
     if let Some(name) = name
         && pages != 0
     {
@@ -349,14 +360,17 @@ pub unsafe fn free_reserved_area(
     pages
 }
 
-fn give_page(pfn: Pfn, poison: Option<u8>) {
+/// The frame that a kernel address is mapped to; none for frame 0, which is never given away.
+fn frame_of(addr: VirtAddr) -> Option<Pfn> {
+    let phys = arch::direct_map_phys(addr).or_else(|| arch::slow_virt_to_phys(addr));
+    phys.map(|phys| phys.pfn()).filter(|pfn| pfn.0 != 0)
+}
+
+fn poison_page(pfn: Pfn, poison: Option<u8>) {
     if let Some(byte) = poison {
         let base = arch::phys_to_virt(pfn.phys()).as_usize() as *mut u8;
         // SAFETY: a whole page of RAM that nobody uses, in the direct map.
         unsafe { base.write_bytes(byte, PAGE_SIZE) };
-    }
-    if pfn.0 != 0 {
-        add_managed_range(pfn, Pfn(pfn.0 + 1));
     }
 }
 
@@ -366,7 +380,9 @@ fn give_page(pfn: Pfn, poison: Option<u8>) {
 /// # Safety
 /// The frame was reserved at boot, and nothing refers to it any more.
 pub unsafe fn free_reserved_page(pfn: Pfn) {
-    give_page(pfn, None);
+    if pfn.0 != 0 {
+        add_managed_range(pfn, Pfn(pfn.0 + 1));
+    }
 }
 
 /// The test port has no boot: its RAM comes in when memory is first asked for. True when this

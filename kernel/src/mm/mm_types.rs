@@ -161,6 +161,12 @@ impl MmStruct {
         self.mmap.read()
     }
 
+    /// Shared `mmap_lock` if nobody has or wants it exclusively (Linux: `mmap_read_trylock`).
+    #[inline]
+    pub fn try_read(&self) -> Option<RwSemaphoreReadGuard<'_, Mmap>> {
+        self.mmap.try_read()
+    }
+
     /// Exclusive `mmap_lock` (Linux: `mmap_write_lock`).
     #[inline]
     pub fn write(&self) -> RwSemaphoreWriteGuard<'_, Mmap> {

@@ -653,7 +653,7 @@ pub fn sys_mmap(addr: u64, len: u64, prot: u64, flags: u64, fd: i32, offset: u64
     let flags = flags as u32;
     let file = if flags & MAP_ANONYMOUS == 0 {
         let files = current().files().ok_or(Errno::EBADF)?;
-        Some(files.fget(fd)?)
+        Some(files.get(fd)?)
     } else if flags & MAP_HUGETLB != 0 {
         return Err(Errno::ENOMEM); // no huge pages are reserved
     } else {

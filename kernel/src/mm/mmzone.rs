@@ -5,7 +5,7 @@
 //! block become that block again at once. Zone borders are multiples of the largest block, so a
 //! block never spans two zones.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::page::{MemMap, PageFlags};
 use crate::prelude::*;
@@ -168,17 +168,10 @@ pub(super) struct Zone {
     /// Pages kept from allocations that could also be satisfied by a higher zone, by the zone
     /// that the allocation prefers (Linux: `lowmem_reserve`).
     pub(super) lowmem_reserve: [AtomicU64; MAX_NR_ZONES],
-    /// Pages that a per-CPU list gets or gives at once.
-    pub(super) pcp_batch: AtomicU32,
-    /// Length at which a per-CPU list gives some back.
-    pub(super) pcp_high: AtomicU32,
     /// Free pages in `areas`; changed under the lock, read anywhere.
     pub(super) nr_free: AtomicU64,
     pub(super) areas: IrqSpinLock<FreeAreas>,
 }
-
-/// Per-CPU lists before `setup_per_cpu_pageset` knows the zones' sizes.
-const BOOT_PCP_BATCH: u32 = 8;
 
 impl Zone {
     pub(super) const fn new(name: &'static str) -> Self {
@@ -192,8 +185,6 @@ impl Zone {
             wmark_low: AtomicU64::new(0),
             wmark_high: AtomicU64::new(0),
             lowmem_reserve: [const { AtomicU64::new(0) }; MAX_NR_ZONES],
-            pcp_batch: AtomicU32::new(BOOT_PCP_BATCH),
-            pcp_high: AtomicU32::new(2 * BOOT_PCP_BATCH),
             nr_free: AtomicU64::new(0),
             areas: IrqSpinLock::new(FreeAreas::new()),
         }
@@ -336,9 +327,8 @@ mod tests {
         assert_eq!(pages.len(), 3072);
         assert!(!areas.has(0));
         assert_eq!(areas.alloc(map, 0), None);
-        for (even, odd) in [(0, 1), (1, 0)] {
-            let _ = odd;
-            for pfn in pages.iter().copied().filter(|pfn| pfn % 2 == even) {
+        for parity in [0, 1] {
+            for pfn in pages.iter().copied().filter(|pfn| pfn % 2 == parity) {
                 areas.free(map, pfn, 0);
             }
         }
@@ -382,7 +372,7 @@ mod tests {
         let mut seed = 0x1234_5678_9abc_def0;
         for _ in 0..200_000 {
             let dice = random(&mut seed);
-            if dice % 2 == 0 {
+            if dice.is_multiple_of(2) {
                 let order = (dice >> 8) as u32 % 6;
                 let Some(pfn) = areas.alloc(map, order) else {
                     assert!(!areas.has(order));

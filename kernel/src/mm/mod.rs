@@ -27,6 +27,7 @@ mod page_poison;
 pub mod percpu;
 pub mod pgtable;
 pub mod rodata_test;
+pub mod shmem;
 pub mod show_mem;
 mod slab;
 pub mod slab_common;

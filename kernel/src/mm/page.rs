@@ -150,8 +150,13 @@ impl Page {
             _ => false,
         }
     }
-    /// Panics when a block that is being freed is still in use for something. Returns its order.
+    /// Whether this is a single page that nothing speaks against freeing.
     #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        let special = PageFlags::BAD_WHEN_FREED.bits() | (u32::MAX << ORDER_SHIFT);
+        self.flags.load(Ordering::Relaxed) & special == 0
+    }
+    /// Panics when a block that is being freed is still in use for something. Returns its order.
     pub(super) fn check_free(&self) -> u32 {
         let flags = self.flags.load(Ordering::Relaxed);
         if flags & PageFlags::BAD_WHEN_FREED.bits() != 0 {
@@ -207,6 +212,11 @@ impl MemMap {
     /// the largest order, so that the buddy of a valid frame is always there to look at.
     #[inline]
     pub(super) fn page(self, pfn: u32) -> &'static Page {
+        self.page_at(u64::from(pfn))
+    }
+    /// The same for a frame number that is not from a link.
+    #[inline]
+    pub(super) fn page_at(self, pfn: u64) -> &'static Page {
         // SAFETY: frame numbers reach this module from lists, from handles, or from the boot
         // memory map; their entries are mapped, live for ever and consist of atomics.
         unsafe { &*self.base.add(pfn as usize) }
@@ -219,7 +229,7 @@ impl MemMap {
 /// `pfn` must be RAM: device memory has no entry in the array.
 #[inline]
 pub unsafe fn pfn_to_page(pfn: Pfn) -> &'static Page {
-    MemMap::global().page(pfn.0 as u32)
+    MemMap::global().page_at(pfn.0)
 }
 
 /// A counted reference to an allocated block of `1 << order` page frames. The block goes back
@@ -245,7 +255,7 @@ impl PageRef {
     /// What the kernel knows about the first frame: flags and the owner's word.
     #[inline]
     pub fn page(&self) -> &'static Page {
-        MemMap::global().page(self.pfn.0 as u32)
+        MemMap::global().page_at(self.pfn.0)
     }
     /// log2 of the number of frames.
     #[inline]
@@ -348,7 +358,9 @@ impl PageRef {
     /// A further handle to the page that a page table entry keeps alive.
     ///
     /// # Safety
-    /// The caller knows that the frame is allocated and held by someone (page table lock held).
+    /// The caller knows that the frame is allocated and held by someone who cannot let go
+    /// meanwhile (page table lock held). A lookup without a lock is not enough: the last holder
+    /// frees the page without an atomic read-modify-write.
     #[inline]
     pub unsafe fn get(pfn: Pfn) -> PageRef {
         let handle = core::mem::ManuallyDrop::new(PageRef { pfn });

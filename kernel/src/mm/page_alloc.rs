@@ -39,10 +39,17 @@ static PREFERRED_ZONE: [AtomicUsize; MAX_NR_ZONES] = [
 pub(super) struct PerCpuPages {
     head: AtomicU32,
     count: AtomicU32,
+    /// Length at which the list gives some back.
+    pub(super) high: AtomicU32,
+    /// Pages that the list gets or gives at once.
+    pub(super) batch: AtomicU32,
     /// Pages allocated and freed here since boot.
     allocated: AtomicU64,
     freed: AtomicU64,
 }
+
+/// Per-CPU lists before `setup_per_cpu_pageset` knows the zones' sizes.
+const BOOT_PCP_BATCH: u32 = 8;
 
 /// One list per zone, in one cache line or two.
 #[repr(align(64))]
@@ -67,6 +74,8 @@ impl PerCpuPages {
         Self {
             head: AtomicU32::new(0),
             count: AtomicU32::new(0),
+            high: AtomicU32::new(2 * BOOT_PCP_BATCH),
+            batch: AtomicU32::new(BOOT_PCP_BATCH),
             allocated: AtomicU64::new(0),
             freed: AtomicU64::new(0),
         }
@@ -97,7 +106,6 @@ impl PerCpuPages {
     }
 
     /// Gives up to `pages` pages back to the zone.
-    #[inline(never)]
     fn trim(&self, map: MemMap, zone: &Zone, pages: u32) {
         let head = self.head.load(Ordering::Relaxed);
         let (rest, freed) = zone.free_list(map, head, pages);
@@ -264,7 +272,7 @@ fn refill(
     if let Some(pfn) = lists.pop(map) {
         return Some(pfn);
     }
-    let batch = zone.pcp_batch.load(Ordering::Relaxed);
+    let batch = lists.batch.load(Ordering::Relaxed);
     zone.alloc_bulk(map, batch, class, reserve, |pfn| {
         lists.push(map, pfn);
     });
@@ -272,23 +280,43 @@ fn refill(
 }
 
 /// Frees a block whose last handle is gone (Linux: `free_unref_page`). Any context.
+#[inline]
 pub(super) fn free_unref_page(pfn: Pfn, page: &'static Page) {
-    let order = page.check_free();
-    if page_poison::active() {
-        page_poison::freed(pfn, order);
+    if !page.is_plain() || page_poison::active() {
+        return free_slow(pfn, page.check_free());
     }
     let map = MemMap::global();
     let index = zone_index(pfn.0);
-    let frame = pfn.0 as u32;
-    let zone = &ZONES[index];
+    let is_full = {
+        let _local = local_lock_irqsave();
+        let lists = PAGESET.raw_this().zone(index);
+        bump(&lists.freed, 1);
+        lists.push(map, pfn.0 as u32) >= lists.high.load(Ordering::Relaxed)
+    };
+    if is_full {
+        trim_list(index);
+    }
+}
+
+/// This CPU's list of a zone is full.
+#[inline(never)]
+fn trim_list(index: usize) {
     let _local = local_lock_irqsave();
     let lists = PAGESET.raw_this().zone(index);
-    bump(&lists.freed, 1 << order);
-    if order != 0 {
-        zone.free_block(map, frame, order);
-    } else if lists.push(map, frame) >= zone.pcp_high.load(Ordering::Relaxed) {
-        lists.trim(map, zone, zone.pcp_batch.load(Ordering::Relaxed));
+    let batch = lists.batch.load(Ordering::Relaxed);
+    lists.trim(MemMap::global(), &ZONES[index], batch);
+}
+
+/// A block of a higher order, or free pages are to be filled.
+#[inline(never)]
+fn free_slow(pfn: Pfn, order: u32) {
+    if page_poison::active() {
+        page_poison::freed(pfn, order);
     }
+    let index = zone_index(pfn.0);
+    ZONES[index].free_block(MemMap::global(), pfn.0 as u32, order);
+    let _local = local_lock_irqsave();
+    bump(&PAGESET.raw_this().zone(index).freed, 1 << order);
 }
 
 /// Frees a block that `alloc_frames` gave out.

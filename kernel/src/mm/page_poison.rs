@@ -86,6 +86,9 @@ pub(super) fn report_meminit() {
         on_off(INIT_ON_ALLOC),
         on_off(INIT_ON_FREE)
     );
+    if is_set(INIT_ON_FREE) {
+        pr_info!("mem auto-init: clearing system memory may take some time...");
+    }
 }
 
 fn bytes(pfn: Pfn, order: u32) -> (*mut u8, usize) {

@@ -38,8 +38,9 @@ pub fn vm_commit_limit() -> u64 {
 /// Size of the vmalloc area in KiB.
 const VMALLOC_TOTAL_KB: u64 = (VMALLOC_END - VMALLOC_START) >> 10;
 
-/// The lines of /proc/meminfo in Linux's order, in KiB.
-fn meminfo_lines() -> [(&'static str, u64); 47] {
+/// The lines of /proc/meminfo in Linux's order, in KiB. Lines of features that are not here (huge
+/// pages, zswap) are absent, as they are on a Linux without them.
+fn meminfo_lines() -> [(&'static str, u64); 37] {
     let shmem = NR_SHMEM.get();
     let cached = NR_FILE_PAGES.get();
     let file = cached.saturating_sub(shmem);
@@ -63,8 +64,6 @@ fn meminfo_lines() -> [(&'static str, u64); 47] {
         ("Mlocked:", kb(NR_MLOCK.get())),
         ("SwapTotal:", 0),
         ("SwapFree:", 0),
-        ("Zswap:", 0),
-        ("Zswapped:", 0),
         ("Dirty:", kb(NR_FILE_DIRTY.get())),
         ("Writeback:", kb(NR_WRITEBACK.get())),
         ("AnonPages:", kb(anon)),
@@ -86,14 +85,6 @@ fn meminfo_lines() -> [(&'static str, u64); 47] {
         ("VmallocUsed:", kb(NR_VMALLOC.get())),
         ("VmallocChunk:", 0),
         ("Percpu:", kb(PERCPU_PAGES.load(Ordering::Relaxed))),
-        ("HardwareCorrupted:", 0),
-        ("AnonHugePages:", 0),
-        ("ShmemHugePages:", 0),
-        ("ShmemPmdMapped:", 0),
-        ("FileHugePages:", 0),
-        ("FilePmdMapped:", 0),
-        ("DirectMap4k:", 0),
-        ("DirectMap2M:", kb(present_pages())),
     ]
 }
 
@@ -155,6 +146,8 @@ pub fn show_mem() {
     pr_info!("{} pages RAM", present_pages());
     let reserved = present_pages().saturating_sub(totalram_pages());
     pr_info!("{reserved} pages reserved");
+    let events = super::oom_kill::oom_events();
+    pr_info!("out of memory {events} times");
 }
 
 fn show_free_areas(zone: &super::mmzone::Zone) {

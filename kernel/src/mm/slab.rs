@@ -1,8 +1,10 @@
 //! Slabs: blocks of pages cut into objects (Linux: mm/slab.h, `struct slab`).
 //!
-//! Everything here belongs to one cache and is used under its node lock.
+//! Everything here belongs to one cache; slabs are used under its node lock, a CPU's list of free
+//! objects in a local section of that CPU.
 
-use core::sync::atomic::Ordering;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use super::page::{MemMap, Page, PageFlags};
 use super::{Pfn, VirtAddr};
@@ -67,6 +69,43 @@ pub(super) fn next_of(object: *mut u8) -> *mut u8 {
 pub(super) fn set_next(object: *mut u8, next: *mut u8) {
     // SAFETY: as in `next_of`.
     unsafe { object.cast::<*mut u8>().write(next) };
+}
+
+/// The free objects that one CPU keeps of one cache. Only that CPU writes, in a local section.
+#[repr(C, align(64))]
+pub(super) struct CpuCache {
+    pub(super) head: AtomicPtr<u8>,
+    pub(super) count: AtomicU32,
+}
+
+impl CpuCache {
+    pub(super) const fn new() -> Self {
+        Self {
+            head: AtomicPtr::new(null_mut()),
+            count: AtomicU32::new(0),
+        }
+    }
+    #[inline]
+    pub(super) fn push(&self, object: *mut u8) {
+        set_next(object, self.head.load(Ordering::Relaxed));
+        self.head.store(object, Ordering::Relaxed);
+        let count = self.count().wrapping_add(1);
+        self.count.store(count, Ordering::Relaxed);
+    }
+    #[inline]
+    pub(super) fn pop(&self) -> *mut u8 {
+        let object = self.head.load(Ordering::Relaxed);
+        if !object.is_null() {
+            self.head.store(next_of(object), Ordering::Relaxed);
+            let count = self.count().wrapping_sub(1);
+            self.count.store(count, Ordering::Relaxed);
+        }
+        object
+    }
+    #[inline]
+    pub(super) fn count(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
 }
 
 /// The slabs of a cache.

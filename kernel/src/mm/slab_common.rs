@@ -98,6 +98,26 @@ pub(super) fn kmalloc_cache(layout: Layout) -> Option<&'static KmemCache> {
     unsafe { cache.as_ref() }
 }
 
+/// The cache that serves an ordinary layout: no particular alignment, at most 8 KiB. `None` for
+/// any other one, and before `kmem_cache_init`.
+#[inline(always)]
+pub(super) fn kmalloc_cache_fast(layout: Layout) -> Option<&'static KmemCache> {
+    if layout.align() > 8 {
+        return None;
+    }
+    let last = layout.size().wrapping_sub(1);
+    let index = if last < TABLE_MAX {
+        KMALLOC_SIZE_INDEX[last / 8] as usize
+    } else if last < KMALLOC_MAX_CACHE_SIZE {
+        power_index(layout.size())
+    } else {
+        return None;
+    };
+    let cache = KMALLOC_CACHES[index].load(Ordering::Relaxed);
+    // SAFETY: null or a cache, and caches live for ever.
+    unsafe { cache.as_ref() }
+}
+
 /// Creates `kmalloc-8` to `kmalloc-8k` (Linux: `create_kmalloc_caches`). Sizes that are powers of
 /// two come aligned to their size, 96 to 32 and 192 to 64.
 pub(super) fn create_kmalloc_caches() {
@@ -117,7 +137,16 @@ pub(super) const fn is_small(layout: Layout) -> bool {
 
 /// Allocates `layout.size()` bytes, or `None` (Linux: `kmalloc`, `kzalloc` with `Gfp::ZERO`).
 /// The size is not 0. At most 4 MiB; the heap turns to vmalloc for more.
+#[inline]
 pub fn kmalloc(layout: Layout, gfp: Gfp) -> Option<NonNull<u8>> {
+    match kmalloc_cache_fast(layout) {
+        Some(cache) => cache.alloc(gfp),
+        None => kmalloc_slow(layout, gfp),
+    }
+}
+
+/// Large sizes and alignments.
+fn kmalloc_slow(layout: Layout, gfp: Gfp) -> Option<NonNull<u8>> {
     if is_small(layout) {
         let cache = kmalloc_cache(layout).or_else(|| {
             host_kmalloc_caches();
@@ -370,6 +399,13 @@ mod tests {
                 .min();
             assert_eq!(Some(got), best, "size {size}");
         }
+        let _up = get(8, 8);
+        for size in 1..=9000usize {
+            let fast = kmalloc_cache_fast(layout(size, 8)).map(KmemCache::object_size);
+            let slow = kmalloc_cache(layout(size.min(8192), 8)).map(KmemCache::object_size);
+            assert_eq!(fast, slow.filter(|_| size <= 8192), "size {size}");
+        }
+        assert!(kmalloc_cache_fast(layout(0, 8)).is_none());
     }
 
     #[test]

@@ -10,14 +10,14 @@
 //! Any context but NMI may allocate and free.
 
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use super::gfp::Gfp;
 use super::page::{MemMap, PageFlags};
 use super::page_alloc::{alloc_frames, put_frames};
 use super::percpu::nr_cpu_ids;
 pub(super) use super::slab::page_of;
-use super::slab::{Geometry, Node, SLUB_MAX_ORDER, Slab, next_of, set_next};
+use super::slab::{CpuCache, Geometry, Node, SLUB_MAX_ORDER, Slab, next_of, set_next};
 use super::slub_debug::{self, SlabDebug};
 use super::vmstat::{NR_SLAB_RECLAIMABLE, NR_SLAB_UNRECLAIMABLE, VmCounter};
 use super::{Pfn, VirtAddr};
@@ -35,13 +35,6 @@ pub enum SlabKind {
     Plain,
     /// A shrinker can free objects: dentries, inodes (Linux: SLAB_RECLAIM_ACCOUNT).
     Reclaimable,
-}
-
-/// The free objects that one CPU keeps of one cache. Only that CPU writes, in a local section.
-#[repr(C, align(64))]
-struct CpuCache {
-    head: AtomicPtr<u8>,
-    count: AtomicU32,
 }
 
 /// A cache (Linux: `struct kmem_cache`). Lives for ever.
@@ -62,6 +55,8 @@ pub struct KmemCache {
     /// Order of a slab, and what is tried when memory is fragmented.
     order: u32,
     min_order: u32,
+    /// Objects of a slab of the usual order.
+    objects: u32,
     kind: SlabKind,
     /// The cache that was created before this one.
     older: AtomicPtr<KmemCache>,
@@ -103,36 +98,6 @@ pub fn slab_caches() -> impl Iterator<Item = &'static KmemCache> {
     core::iter::successors(at(&SLAB_CACHES), move |cache| at(&cache.older))
 }
 
-impl CpuCache {
-    const fn new() -> Self {
-        Self {
-            head: AtomicPtr::new(null_mut()),
-            count: AtomicU32::new(0),
-        }
-    }
-    #[inline]
-    fn push(&self, object: *mut u8) {
-        set_next(object, self.head.load(Ordering::Relaxed));
-        self.head.store(object, Ordering::Relaxed);
-        let count = self.count().wrapping_add(1);
-        self.count.store(count, Ordering::Relaxed);
-    }
-    #[inline]
-    fn pop(&self) -> *mut u8 {
-        let object = self.head.load(Ordering::Relaxed);
-        if !object.is_null() {
-            self.head.store(next_of(object), Ordering::Relaxed);
-            let count = self.count().wrapping_sub(1);
-            self.count.store(count, Ordering::Relaxed);
-        }
-        object
-    }
-    #[inline]
-    fn count(&self) -> u32 {
-        self.count.load(Ordering::Relaxed)
-    }
-}
-
 impl KmemCache {
     /// A cache without per-CPU lists and not on the list of caches.
     fn new(
@@ -155,6 +120,7 @@ impl KmemCache {
             object_size,
             order: geometry.order,
             min_order: geometry.min_order,
+            objects: ((PAGE_SIZE << geometry.order) / geometry.size as usize) as u32,
             kind,
             older: AtomicPtr::new(null_mut()),
             node: IrqSpinLock::new(Node::new()),
@@ -178,6 +144,9 @@ impl KmemCache {
     }
     /// Objects of a slab of `order`.
     fn objects(&self, order: u32) -> u32 {
+        if order == self.order {
+            return self.objects;
+        }
         ((PAGE_SIZE << order) / self.size as usize) as u32
     }
     fn counter(&self) -> &'static VmCounter {
@@ -456,7 +425,7 @@ impl KmemCache {
             active_objs: node.inuse.saturating_sub(kept),
             num_objs: node.total,
             size: self.size,
-            objects_per_slab: self.objects(self.order),
+            objects_per_slab: self.objects,
             order: self.order,
             num_slabs: node.nr_slabs,
         }
@@ -601,13 +570,15 @@ pub(super) fn kmem_cache_init() {
 #[inline]
 pub(super) fn cache_of(object: *mut u8) -> Option<&'static KmemCache> {
     let phys = arch::direct_map_phys(VirtAddr::new(object as usize as u64))?;
-    let page = MemMap::global().page(phys.pfn().0 as u32);
+    let page = MemMap::global().page_at(phys.pfn().0);
     if !page.flags().contains(PageFlags::SLAB) {
         return None;
     }
-    let cache = page.mapping.load(Ordering::Relaxed) as usize as *const KmemCache;
-    // SAFETY: `mapping` of a slab page is its cache, and caches live for ever.
-    Some(unsafe { &*cache })
+    let cache = page.mapping.load(Ordering::Relaxed) as usize as *mut KmemCache;
+    // SAFETY: `mapping` of a slab page is its cache.
+    let cache = unsafe { NonNull::new_unchecked(cache) };
+    // SAFETY: caches live for ever.
+    Some(unsafe { cache.as_ref() })
 }
 
 /// How far into its slab an object begins, in bytes.

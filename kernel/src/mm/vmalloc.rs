@@ -5,8 +5,8 @@
 //! been flushed, which is done for many areas at once; its pages are free at once. Page tables
 //! of the area are never freed: low addresses come first, so they are used again.
 //!
-//! Lock order: `VMAP` outside the allocators' locks. Any context may free; allocation is for
-//! process context, as it may take long.
+//! Lock order: `VMAP` outside the allocators' locks; it is not held while pages are mapped. Any
+//! context may free; allocation is for process context, as it may take long.
 
 use alloc::collections::BTreeMap;
 use core::fmt::Write;
@@ -97,11 +97,11 @@ impl VmapSpace {
     }
 
     /// Ends the use of the area at `start`; its addresses wait for a flush.
-    fn remove(&mut self, start: u64) -> Option<VmStruct> {
-        let area = self.busy.remove(&start)?;
-        self.lazy.push((start, start + area.size + PAGE));
-        self.lazy_pages += (area.size >> PAGE_SHIFT) + 1;
-        Some(area)
+    fn remove(&mut self, start: u64) {
+        if let Some(area) = self.busy.remove(&start) {
+            self.lazy.push((start, start + area.size + PAGE));
+            self.lazy_pages += (area.size >> PAGE_SHIFT) + 1;
+        }
     }
 
     /// Makes addresses free again, joined with their free neighbours.
@@ -118,19 +118,29 @@ impl VmapSpace {
         self.free.insert(start, end);
     }
 
-    /// Flushes the TLBs of all addresses that wait for it and frees them
-    /// (Linux: `__purge_vmap_area_lazy`).
-    fn purge(&mut self) {
-        let first = self.lazy.iter().map(|range| range.0).min();
-        let last = self.lazy.iter().map(|range| range.1).max();
-        let (Some(first), Some(last)) = (first, last) else {
-            return;
-        };
-        arch::flush_tlb_kernel_range(VirtAddr::new(first), VirtAddr::new(last));
-        for (start, end) in core::mem::take(&mut self.lazy) {
-            self.release(start, end);
-        }
+    /// Takes the addresses that wait for a flush; `release` each when it is done.
+    fn take_lazy(&mut self) -> Vec<(u64, u64)> {
         self.lazy_pages = 0;
+        core::mem::take(&mut self.lazy)
+    }
+}
+
+/// Flushes the TLBs of all addresses that wait for it and frees them (Linux:
+/// `__purge_vmap_area_lazy`). Does nothing with interrupts off: other CPUs could not be told.
+fn purge_vmap_areas() {
+    if arch::irqs_disabled() {
+        return;
+    }
+    let ranges = vmap_space().take_lazy();
+    let first = ranges.iter().map(|range| range.0).min();
+    let last = ranges.iter().map(|range| range.1).max();
+    let (Some(first), Some(last)) = (first, last) else {
+        return;
+    };
+    arch::flush_tlb_kernel_range(VirtAddr::new(first), VirtAddr::new(last));
+    let mut space = vmap_space();
+    for (start, end) in ranges {
+        space.release(start, end);
     }
 }
 
@@ -175,13 +185,13 @@ impl VmArea {
             kind,
             caller,
         };
-        let mut space = vmap_space();
-        if space.lazy_pages > LAZY_MAX_PAGES {
-            space.purge();
+        if vmap_space().lazy_pages > LAZY_MAX_PAGES {
+            purge_vmap_areas();
         }
-        let start = space.insert(area).or_else(|| {
-            space.purge();
-            space.insert(area)
+        let inserted = vmap_space().insert(area);
+        let start = inserted.or_else(|| {
+            purge_vmap_areas();
+            vmap_space().insert(area)
         })?;
         Some(Self {
             addr: VirtAddr::new(start),
@@ -196,18 +206,21 @@ impl VmArea {
 
 impl Drop for VmArea {
     fn drop(&mut self) {
-        let area = vmap_space().remove(self.addr.as_u64());
-        let area = area.expect("an area that exists is on the list");
+        let start = self.addr.as_u64();
+        let kind = vmap_space().busy.get(&start).map(|area| area.kind);
+        let kind = kind.expect("an area that exists is on the list");
         for addr in self.page_addresses() {
             let Some(pfn) = arch::unmap_kernel_page(addr) else {
                 continue; // the allocation failed before it came here
             };
-            if !matches!(area.kind, VmKind::IoRemap(_)) {
+            if !matches!(kind, VmKind::IoRemap(_)) {
                 NR_VMALLOC.dec();
                 // SAFETY: the mapping held one reference, given away when it was made.
                 drop(unsafe { PageRef::from_pfn(pfn) });
             }
         }
+        // Last: from here on somebody else may get the addresses.
+        vmap_space().remove(start);
     }
 }
 
@@ -393,6 +406,12 @@ mod tests {
         space
     }
 
+    fn flush(space: &mut VmapSpace) {
+        for (start, end) in space.take_lazy() {
+            space.release(start, end);
+        }
+    }
+
     #[test]
     fn areas_come_lowest_first_with_a_guard_page_between() {
         let mut space = space();
@@ -406,9 +425,9 @@ mod tests {
         let mut space = space();
         let first = space.insert(area(4)).expect("room");
         space.insert(area(4)).expect("room");
-        space.remove(first).expect("is busy");
+        space.remove(first);
         assert_eq!(space.insert(area(4)), Some(0x10_a000));
-        space.purge();
+        flush(&mut space);
         assert_eq!(space.insert(area(4)), Some(first));
         assert_eq!(space.lazy_pages, 0);
     }
@@ -421,8 +440,8 @@ mod tests {
                 .map(|_| space.insert(area(3)).expect("room"))
                 .collect();
             for index in order {
-                space.remove(starts[index]).expect("is busy");
-                space.purge();
+                space.remove(starts[index]);
+                flush(&mut space);
             }
             let free: Vec<(u64, u64)> = space.free.into_iter().collect();
             assert_eq!(free, [(0x10_0000, 0x20_0000)]);

@@ -3,8 +3,7 @@
 use core::fmt::Write;
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::mmzone::{MAX_NR_ZONES, Zone};
-use super::oom_kill::OOM_EVENTS;
+use super::mmzone::{MAX_NR_ZONES, NR_PAGE_ORDERS, Zone};
 use super::page_alloc::{PAGESET, ZONES};
 use super::percpu::PerCpu;
 use crate::fs::proc::proc_create_single;
@@ -140,6 +139,48 @@ pub fn buddyinfo_show(out: &mut String) -> Result {
     Ok(())
 }
 
+/// Kinds of blocks in /proc/pagetypeinfo. Blocks are not grouped by mobility ("mobility grouping
+/// off"), so all are of the first kind.
+const MIGRATE_TYPES: [&str; 4] = ["Unmovable", "Movable", "Reclaimable", "HighAtomic"];
+
+/// log2 of the pages of a block that Linux would give one kind (2 MiB).
+const PAGEBLOCK_ORDER: u32 = 9;
+
+/// /proc/pagetypeinfo (Linux: `pagetypeinfo_show`).
+pub fn pagetypeinfo_show(out: &mut String) -> Result {
+    writeln!(out, "Page block order: {PAGEBLOCK_ORDER}")?;
+    writeln!(out, "Pages per block:  {}\n", 1 << PAGEBLOCK_ORDER)?;
+    write!(out, "{:<43} ", "Free pages count per migrate type at order")?;
+    for order in 0..NR_PAGE_ORDERS {
+        write!(out, "{order:>6} ")?;
+    }
+    out.push('\n');
+    for (_, zone) in managed_zones() {
+        let counts = zone.areas.lock().counts();
+        for (kind, name) in MIGRATE_TYPES.iter().enumerate() {
+            write!(out, "Node    0, zone {:>8}, type {name:>12} ", zone.name)?;
+            for count in counts {
+                write!(out, "{:>6} ", if kind == 0 { count } else { 0 })?;
+            }
+            out.push('\n');
+        }
+    }
+    write!(out, "\n{:<23}", "Number of blocks type")?;
+    for name in MIGRATE_TYPES {
+        write!(out, "{name:>12} ")?;
+    }
+    out.push('\n');
+    for (_, zone) in managed_zones() {
+        let blocks = load(&zone.spanned).div_ceil(1 << PAGEBLOCK_ORDER);
+        write!(out, "Node 0, zone {:>8} ", zone.name)?;
+        for kind in 0..MIGRATE_TYPES.len() {
+            write!(out, "{:>12} ", if kind == 0 { blocks } else { 0 })?;
+        }
+        out.push('\n');
+    }
+    Ok(())
+}
+
 /// The counters that /proc/vmstat and the node part of /proc/zoneinfo list, in Linux's order.
 fn node_counters() -> [(&'static str, u64); 16] {
     let shmem = NR_SHMEM.get();
@@ -185,7 +226,7 @@ pub fn vmstat_show(out: &mut String) -> Result {
     writeln!(out, "pgfree {freed}")?;
     writeln!(out, "pgfault {}", vm_event(VmEvent::PgFault))?;
     writeln!(out, "pgmajfault {}", vm_event(VmEvent::PgMajFault))?;
-    writeln!(out, "oom_kill {}", load(&OOM_EVENTS))?;
+    writeln!(out, "oom_kill 0")?;
     Ok(())
 }
 
@@ -208,17 +249,18 @@ pub fn zoneinfo_show(out: &mut String) -> Result {
 
 fn show_zone(out: &mut String, zone: &Zone, index: usize) -> Result {
     let fields = [
-        ("pages free", &zone.nr_free),
-        ("      min", &zone.wmark_min),
-        ("      low", &zone.wmark_low),
-        ("      high", &zone.wmark_high),
-        ("      spanned", &zone.spanned),
-        ("      present", &zone.present),
-        ("      managed", &zone.managed),
+        ("  pages free     ", load(&zone.nr_free)),
+        ("        boost    ", 0),
+        ("        min      ", load(&zone.wmark_min)),
+        ("        low      ", load(&zone.wmark_low)),
+        ("        high     ", load(&zone.wmark_high)),
+        ("        spanned  ", load(&zone.spanned)),
+        ("        present  ", load(&zone.present)),
+        ("        managed  ", load(&zone.managed)),
+        ("        cma      ", 0),
     ];
     for (name, value) in fields {
-        let width = if name == "pages free" { 10 } else { 14 };
-        write!(out, "\n  {name:<width$} {}", load(value))?;
+        write!(out, "\n{name}{value}")?;
     }
     let reserve: Vec<String> = zone
         .lowmem_reserve
@@ -232,9 +274,10 @@ fn show_zone(out: &mut String, zone: &Zone, index: usize) -> Result {
     writeln!(out, "      nr_free_pages {}", load(&zone.nr_free))?;
     out.push_str("  pagesets\n");
     for cpu in possible_cpus() {
-        let batch = zone.pcp_batch.load(Ordering::Relaxed);
-        let high = zone.pcp_high.load(Ordering::Relaxed);
-        let count = PAGESET.on(cpu).zone(index).count();
+        let lists = PAGESET.on(cpu).zone(index);
+        let batch = lists.batch.load(Ordering::Relaxed);
+        let high = lists.high.load(Ordering::Relaxed);
+        let count = lists.count();
         writeln!(out, "    cpu: {cpu}")?;
         writeln!(out, "              count: {count}")?;
         writeln!(out, "              high:  {high}")?;
@@ -249,6 +292,72 @@ fn show_zone(out: &mut String, zone: &Zone, index: usize) -> Result {
 #[__init]
 pub fn init_mm_internals() -> Result {
     proc_create_single("buddyinfo", 0o444, buddyinfo_show)?;
+    proc_create_single("pagetypeinfo", 0o400, pagetypeinfo_show)?;
     proc_create_single("vmstat", 0o444, vmstat_show)?;
     proc_create_single("zoneinfo", 0o444, zoneinfo_show)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mm::gfp::Gfp;
+    use crate::mm::page_alloc::alloc_page;
+
+    fn text(show: fn(&mut String) -> Result) -> String {
+        let _page = alloc_page(Gfp::KERNEL);
+        let mut out = String::new();
+        show(&mut out).expect("text");
+        out
+    }
+
+    #[test]
+    fn buddyinfo_has_a_line_per_zone_with_eleven_counts() {
+        let text = text(buddyinfo_show);
+        let line = text
+            .lines()
+            .find(|line| line.contains("DMA32"))
+            .expect("a line");
+        assert!(line.starts_with("Node 0, zone    DMA32 "));
+        assert_eq!(line.split_whitespace().count(), 4 + NR_PAGE_ORDERS);
+        assert!(
+            !text.contains("Normal"),
+            "zones without memory are left out"
+        );
+    }
+
+    #[test]
+    fn vmstat_lines_are_a_name_and_a_number() {
+        let text = text(vmstat_show);
+        for line in text.lines() {
+            let (name, value) = line.split_once(' ').expect("two words");
+            assert!(!name.is_empty() && value.parse::<u64>().is_ok(), "{line}");
+        }
+        for name in [
+            "nr_free_pages ",
+            "pgfault ",
+            "pgmajfault ",
+            "pgpgin ",
+            "pswpin ",
+            "pgfree ",
+        ] {
+            assert!(text.contains(&format!("\n{name}")) || text.starts_with(name));
+        }
+    }
+
+    #[test]
+    fn zoneinfo_shows_watermarks_and_lists_of_each_cpu() {
+        let text = text(zoneinfo_show);
+        assert!(text.starts_with("Node 0, zone      DMA\n  per-node stats\n"));
+        assert!(text.contains("\n  pages free     "));
+        assert!(text.contains("\n    cpu: 0\n              count: "));
+    }
+
+    #[test]
+    fn a_counter_never_reads_negative() {
+        let counter = VmCounter::new();
+        counter.dec();
+        assert_eq!(counter.get(), 0);
+        counter.add(3);
+        assert_eq!(counter.get(), 2);
+    }
 }

@@ -18,6 +18,8 @@ pub fn boot_command_line() -> &'static str {
 }
 /// The template is the only copy.
 pub fn setup_per_cpu_areas() {}
+/// The host works.
+pub fn check_bugs() {}
 /// There is one CPU.
 pub fn smp_setup_processor_id() {}
 /// There is one CPU.

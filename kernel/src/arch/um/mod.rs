@@ -18,6 +18,7 @@ pub mod sections;
 pub use devices::{Framebuffer, IoRegion, framebuffer, ioports_text};
 mod pgtable;
 mod process;
+mod thread;
 
 pub use pgtable::{
     flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
@@ -26,6 +27,7 @@ pub use pgtable::{
 
 pub use boot::*;
 pub use process::*;
+pub use thread::{ThreadStruct, copy_thread, init_stack_end, switch_to};
 
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;

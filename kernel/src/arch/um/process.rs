@@ -1,12 +1,12 @@
-//! Tasks, registers, signal frames, interrupts and time of the test port. Nothing switches here;
-//! registers are a plain structure with the same accessors as the real ones.
+//! Registers, signal frames, interrupts and time of the test port. Registers are a plain structure
+//! with the same accessors as the real ones. How tasks switch is in `thread.rs`.
 
 use core::cell::RefCell;
 
-use uapi::signal::{KernelSigaction, Sigset, Siginfo, StackT};
+use uapi::signal::{KernelSigaction, Siginfo, Sigset, StackT};
 
 use crate::kernel::sched::task::Task;
-use crate::mm::{UserAddr, VirtAddr};
+use crate::mm::UserAddr;
 use crate::prelude::*;
 
 /// User registers as an interrupt or system call left them.
@@ -81,17 +81,6 @@ impl PtRegs {
     }
 }
 
-/// What a context switch saves; empty, tests do not switch.
-#[derive(Default)]
-pub struct ThreadStruct {}
-
-impl ThreadStruct {
-    /// The state of a task that has never run.
-    pub const fn new() -> Self {
-        Self {}
-    }
-}
-
 /// What a new task starts with; see the x86 port.
 #[expect(missing_docs, reason = "as in the x86 port")]
 pub enum ThreadEntry<'a> {
@@ -106,10 +95,6 @@ pub enum ThreadEntry<'a> {
     },
 }
 
-/// A new task never runs here.
-pub fn copy_thread(_child: &Task, _stack_top: VirtAddr, _entry: ThreadEntry<'_>) -> Result {
-    Ok(())
-}
 /// There is no state to forget.
 pub fn flush_thread() -> Result {
     Ok(())
@@ -124,12 +109,6 @@ pub fn start_thread(regs: &mut PtRegs, ip: u64, sp: u64) {
         ..Default::default()
     };
 }
-/// Tests do not switch.
-///
-/// # Safety
-/// None needed here.
-pub unsafe fn switch_to(_prev: &Task, _next: &Task) {}
-
 thread_local! {
     static CURRENT_REGS: RefCell<PtRegs> = RefCell::default();
 }

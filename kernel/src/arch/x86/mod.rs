@@ -24,8 +24,9 @@ pub use asm::percpu::{
 };
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
+pub use kernel::cpu::{check_bugs, print_cpu_info};
 pub use kernel::early_printk::early_console_write;
-pub use kernel::head64::boot_params;
+pub use kernel::head64::{boot_params, init_stack_end};
 pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
 pub use crate::kernel::irq::early_irq_init;
 pub use kernel::apic::smp_send_reschedule;

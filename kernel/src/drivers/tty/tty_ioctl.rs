@@ -66,7 +66,7 @@ impl Tty {
             TIOCSETD => return Err(Errno::EINVAL),
             TIOCVHANGUP if current().cred().has_cap(CAP_SYS_ADMIN) => self.hangup(),
             TIOCVHANGUP => return Err(Errno::EPERM),
-            TIOCGDEV => put_user(arg, &uapi::major::new_encode_dev(self.dev.major(), self.dev.minor()))?,
+            TIOCGDEV => put_user(arg, &(uapi::major::mkdev(self.dev.major(), self.dev.minor()) as u32))?,
             TIOCGLCKTRMIOS => put_user(arg, &Termios::default())?,
             TIOCSLCKTRMIOS if !current().cred().has_cap(CAP_SYS_ADMIN) => return Err(Errno::EPERM),
             TIOCSLCKTRMIOS => {

@@ -11,8 +11,6 @@ pub mod filename;
 pub mod permission;
 pub mod remove;
 pub mod rename;
-#[cfg(test)]
-mod tests;
 pub mod walk;
 
 use crate::fs::{dcache::Dentry, inode::Inode, mount::Mount};

@@ -87,7 +87,7 @@ fn parent_pid(task: &Task) -> i32 {
 fn terminal(task: &Task) -> (i64, i32) {
     match task.signal.tty.lock().as_ref() {
         Some(tty) => {
-            let dev = uapi::major::new_encode_dev(tty.dev.major(), tty.dev.minor());
+            let dev = uapi::major::mkdev(tty.dev.major(), tty.dev.minor());
             (i64::from(dev as i32), tty.foreground_pgrp())
         }
         None => (0, -1),
@@ -179,7 +179,7 @@ pub fn pid_status(task: &Arc<Task>) -> String {
          Uid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t{}\nGroups:\t",
         escape_name(&task.comm()), task_state_text(task), task.tgid(), task.pid(),
         cred.uid, cred.euid, cred.suid, cred.fsuid, cred.gid, cred.egid, cred.sgid, cred.fsgid,
-        task.files().map_or(0, |files| files.max_fds()),
+        task.files().map_or(0, |files| files.size()),
     );
     for group in cred.groups.iter() {
         let _ = write!(text, "{group} ");
@@ -239,8 +239,8 @@ fn status_signals(text: &mut String, task: &Task) {
 
 fn status_rights(text: &mut String, task: &Task) {
     let cred = task.cred();
-    let cpus = task.se.cpus_allowed();
-    let online = crate::kernel::cpu::cpu_online_mask();
+    let cpus = task.se.cpus_mask();
+    let online = crate::kernel::cpu::CPU_ONLINE.bits();
     let width = 64 - online.leading_zeros().min(63);
     let mask = crate::lib::bitmap::Bitmap::<1>::from_words([cpus & online]);
     let _ = write!(
@@ -262,7 +262,7 @@ pub fn loadavg(text: &mut String) -> Result {
         let hundredths = (load * 100 + 1024) >> 11;
         let _ = write!(text, "{}.{:02} ", hundredths / 100, hundredths % 100);
     }
-    let running = crate::kernel::sched::nr_running();
+    let running = crate::kernel::sched::core::nr_running();
     let _ = writeln!(text, "{running}/{} {}", pid::nr_threads(), pid::last_pid());
     Ok(())
 }

@@ -27,8 +27,7 @@ fn bootconfig_show(text: &mut String) -> Result {
 }
 
 fn online_cpus() -> impl Iterator<Item = usize> {
-    let mask = cpu::cpu_online_mask();
-    (0..64).filter(move |cpu| mask & (1 << cpu) != 0)
+    cpu::CPU_ONLINE.iter()
 }
 
 fn hundredths(ns: u64) -> (u64, u64) {
@@ -66,17 +65,17 @@ fn stat_show(text: &mut String) -> Result {
     for cpu in online_cpus() {
         stat_line(text, &format!("cpu{cpu}"), columns(cpu));
     }
-    let (total_irqs, per_irq) = crate::kernel::irq::irq_totals();
+    let (total_irqs, per_irq) = crate::kernel::irq::proc::intr_counts();
     let _ = write!(text, "intr {total_irqs}");
     for count in per_irq {
         let _ = write!(text, " {count}");
     }
-    let blocked = sched::nr_uninterruptible();
+    let blocked = sched::core::nr_uninterruptible();
     let _ = write!(
         text,
         "\nctxt {}\nbtime {}\nprocesses {}\nprocs_running {}\nprocs_blocked {blocked}\nsoftirq",
-        sched::nr_context_switches(), timekeeping::boot_time_seconds(),
-        crate::kernel::fork::total_forks(), sched::nr_running(),
+        sched::core::nr_context_switches(), timekeeping::boot_time_seconds(),
+        crate::kernel::fork::total_forks(), sched::core::nr_running(),
     );
     let counts: Vec<u64> = (0..softirq::NR_SOFTIRQS)
         .map(|nr| online_cpus().map(|cpu| softirq::softirq_count(cpu, nr)).sum())
@@ -134,16 +133,6 @@ fn swaps_show(text: &mut String) -> Result {
     Ok(())
 }
 
-fn filesystems_of_pid(text: &mut String) -> Result {
-    text.push_str(&crate::fs::filesystems::filesystems_text());
-    Ok(())
-}
-
-fn devices_show(text: &mut String) -> Result {
-    text.push_str(&crate::fs::char_dev::devices_text());
-    Ok(())
-}
-
 fn timer_list_show(text: &mut String) -> Result {
     let (sources, current) = timekeeping::clocksource_names();
     let _ = writeln!(text, "Timer List Version: v0.10\nnow at {} nsecs\nclocksources: {sources:?} (current {current})", ktime_get_boottime());
@@ -159,7 +148,7 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, fn(&mut String) -> Result); 14] = [
+    let files: [(&'static str, fn(&mut String) -> Result); 12] = [
         ("version", version_show),
         ("cmdline", cmdline_show),
         ("bootconfig", bootconfig_show),
@@ -171,8 +160,6 @@ fn proc_misc_init() -> Result {
         ("tty/drivers", tty_drivers_show),
         ("ioports", ioports_show),
         ("swaps", swaps_show),
-        ("filesystems", filesystems_of_pid),
-        ("devices", devices_show),
         ("timer_list", timer_list_show),
     ];
     for (name, show) in files {

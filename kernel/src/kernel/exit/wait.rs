@@ -19,27 +19,27 @@ use crate::prelude::*;
 
 /// Which children.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Who {
+pub(super) enum Who {
     All,
     Pid(Pid),
     Pgid(Pid),
 }
 
 /// A wait in progress (Linux: `struct wait_opts`).
-struct WaitOpts {
-    who: Who,
-    options: u32,
+pub(super) struct WaitOpts {
+    pub(super) who: Who,
+    pub(super) options: u32,
 }
 
 /// What was found: who, what happened (`CLD_*`), the wait status or the code that waitid(2)
 /// reports, and what was used.
 #[derive(Clone, Copy)]
-struct Found {
-    pid: Pid,
+pub(super) struct Found {
+    pub(super) pid: Pid,
     uid: u32,
     cause: i32,
     /// For wait4(2).
-    status: i32,
+    pub(super) status: i32,
     /// For waitid(2): exit code or signal.
     code: i32,
     usage: sys::Usage,
@@ -80,7 +80,7 @@ impl WaitOpts {
 
 /// Waits as long as it takes, or as WNOHANG says (Linux: `do_wait`). `None`: WNOHANG, and
 /// nothing happened. Errors: ECHILD, ERESTARTSYS.
-fn do_wait(opts: &WaitOpts) -> Result<Option<Found>> {
+pub(super) fn do_wait(opts: &WaitOpts) -> Result<Option<Found>> {
     let me = current();
     let mut result = Err(Errno::ECHILD);
     me.signal.wait_chldexit.wait_event_interruptible(|| {

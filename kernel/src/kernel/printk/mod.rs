@@ -5,7 +5,7 @@
 //! no context ever waits for another (an NMI or a panic included).
 #![forbid(unsafe_code)]
 
-mod devkmsg;
+pub mod devkmsg;
 mod ringbuffer;
 mod syslog;
 

@@ -22,7 +22,6 @@ use crate::kernel::preempt::PREEMPT_OFFSET;
 use crate::kernel::time::{self, timer::Timer};
 use crate::mm::mmap::MmStruct;
 use crate::mm::percpu::NR_CPUS;
-use crate::mm::pgtable::PageTable;
 use crate::prelude::*;
 
 /// `schedule_timeout` without an end.
@@ -240,15 +239,16 @@ fn switch_mm_irqs_off(rq: &mut Rq, next: &Task) {
     }
     let mm = next.mm.lock();
     if let Some(mm) = mm.as_ref() {
-        load_pgd(rq, mm.page_table());
+        load_mm(rq, mm);
     }
 }
 
 /// Loads page tables on this CPU and keeps them alive while they are; the ones before go into
 /// `prev_pgd`. Interrupts off.
 #[inline]
-fn load_pgd(rq: &mut Rq, pgd: &Arc<PageTable>) {
-    pgd.activate();
+fn load_mm(rq: &mut Rq, mm: &MmStruct) {
+    arch::switch_mm(Some(mm));
+    let pgd = mm.page_table();
     if !rq.active_pgd.as_ref().is_some_and(|active| Arc::ptr_eq(active, pgd)) {
         rq.prev_pgd = rq.active_pgd.replace(pgd.clone());
     }
@@ -310,7 +310,7 @@ pub fn activate_mm(mm: Option<Arc<MmStruct>>) -> Option<Arc<MmStruct>> {
     let mut before = None;
     if let Some(mm) = &mm {
         let mut rq = this_rq().lock();
-        load_pgd(&mut rq, mm.page_table());
+        load_mm(&mut rq, mm);
         before = rq.prev_pgd.take();
     }
     let old = mem::replace(&mut *task.mm.lock(), mm);
@@ -718,8 +718,13 @@ fn might_sleep_bug(at: &Location<'_>) {
     pr_err!("preempt_count: {:x}, expected: 0", arch::preempt_count());
 }
 
-/// Makes the boot task current, before anything else asks for it.
+/// Makes the boot task current, before anything else asks for it, and marks the end of the stack
+/// that it runs on.
 pub(crate) fn install_boot_task(task: Arc<Task>) {
+    if let Some(end) = arch::init_stack_end() {
+        // SAFETY: arch says where the boot stack ends; nothing has grown that far yet.
+        unsafe { stack::set_boot_stack(&task, end) };
+    }
     // SAFETY: the reference is never given back, so the task lives for ever.
     unsafe { arch::set_current_ptr(Arc::into_raw(task)) };
 }

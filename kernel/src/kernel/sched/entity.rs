@@ -47,7 +47,7 @@ pub enum Class {
 
 /// Scheduling state of one task.
 pub struct SchedState {
-    /// Lowest address of the kernel stack, 0 when it has none of its own.
+    /// Address of the kernel stack's end mark, 0 when it has none of its own.
     pub(super) stack_end: Word,
 
     // --- wake-up ---

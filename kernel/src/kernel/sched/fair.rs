@@ -388,8 +388,9 @@ impl CfsRq {
         self.rebase(v);
     }
 
-    /// All queued tasks in no particular order, for /proc and for moving them away.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.eligible.iter().chain(self.waiting.iter())
+    /// Number, load and weighted keys of the queued entities.
+    #[cfg(test)]
+    pub(super) fn sums_for_test(&self) -> (u32, u64, i64) {
+        (self.nr_queued, self.tree_load, self.tree_key)
     }
 }

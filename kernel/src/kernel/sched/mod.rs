@@ -22,9 +22,12 @@ mod stop_task;
 mod swait;
 pub mod syscalls;
 pub mod task;
+#[cfg(test)]
+pub mod tests;
 pub mod wait;
 
 pub use self::core::{
+    sched_init,
     MAX_SCHEDULE_TIMEOUT, activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep,
     need_resched, preempt_check_resched, preempt_schedule_irq, schedule, schedule_preempt_disabled,
     schedule_tail, schedule_timeout, schedule_timeout_idle, schedule_timeout_interruptible,

@@ -51,7 +51,7 @@ pub(super) struct Rq {
 unsafe impl Send for Rq {}
 
 impl Rq {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             cpu: 0,
             nr_running: 0,
@@ -434,4 +434,13 @@ pub(super) fn with_rq<R>(cpu: usize, look: impl FnOnce(&Rq) -> R) -> R {
     let result = look(&cpu_rq(cpu).lock());
     arch::local_irq_restore(flags);
     result
+}
+
+/// An empty queue for a new machine of the test port.
+#[cfg(test)]
+pub(super) fn reset_for_test() {
+    let flags = arch::local_irq_save();
+    let old = core::mem::replace(&mut *this_rq().lock(), Rq::new());
+    drop(old);
+    arch::local_irq_restore(flags);
 }

@@ -143,9 +143,4 @@ impl RtRq {
         self.throttled = self.rt_time >= RT_RUNTIME_NS;
         self.throttled != before
     }
-
-    /// All queued tasks.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.lists.iter().flat_map(LinkedList::iter)
-    }
 }

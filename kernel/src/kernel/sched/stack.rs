@@ -1,49 +1,33 @@
-//! Kernel stacks: their end mark and a small cache (Linux: kernel/fork.c `alloc_thread_stack_node`,
-//! include/linux/sched/task_stack.h).
+//! Kernel stacks and their end mark (Linux: include/linux/sched/task_stack.h).
 
+use crate::arch;
 use crate::kernel::sched::task::Task;
 use crate::mm::VirtAddr;
-use crate::mm::vmalloc::{VmArea, vmalloc};
-use crate::prelude::*;
+pub use crate::mm::vmalloc::THREAD_SIZE;
+use crate::mm::vmalloc::{VmArea, alloc_kernel_stack, free_kernel_stack};
 
-/// Size of a kernel stack, bytes (Linux: `THREAD_SIZE`).
-pub const THREAD_SIZE: usize = 16 << 10;
 /// What the lowest word of every kernel stack holds.
 pub const STACK_END_MAGIC: u64 = 0x57AC_6E9D;
-/// Stacks kept for the next fork: mapping and unmapping pages costs more than all the rest.
-const NR_CACHED_STACKS: usize = 4;
-
-static STACK_CACHE: IrqSpinLock<[Option<KernelStack>; NR_CACHED_STACKS]> =
-    IrqSpinLock::new([const { None }; NR_CACHED_STACKS]);
 
 /// The stack a task uses in the kernel.
 pub struct KernelStack {
     area: VmArea,
+    /// The lowest word, through the direct map.
+    end_word: VirtAddr,
 }
 
 impl KernelStack {
-    /// A stack with its end mark in place; from the cache if there is one. May sleep.
+    /// A stack with its end mark in place. May sleep.
     pub fn alloc() -> Option<Self> {
-        let cached = STACK_CACHE.lock().iter_mut().find_map(Option::take);
-        let stack = match cached {
-            Some(stack) => stack,
-            None => Self {
-                area: vmalloc(THREAD_SIZE, "dup_task_struct")?,
-            },
-        };
-        set_stack_end_magic(stack.end_of_stack());
-        Some(stack)
+        let area = alloc_kernel_stack()?;
+        let end_word = arch::phys_to_virt(arch::slow_virt_to_phys(area.addr())?);
+        set_stack_end_magic(end_word);
+        Some(Self { area, end_word })
     }
 
-    /// Gives the stack to the cache, or frees it. Nobody runs on it any more.
+    /// Gives the stack back, for the next fork. Nobody runs on it any more. Any context.
     pub(super) fn free(self) {
-        let mut cache = STACK_CACHE.lock();
-        if let Some(slot) = cache.iter_mut().find(|slot| slot.is_none()) {
-            *slot = Some(self);
-        } else {
-            drop(cache);
-            drop(self);
-        }
+        free_kernel_stack(self.area);
     }
 
     /// Lowest usable address (Linux: `end_of_stack`).
@@ -54,19 +38,15 @@ impl KernelStack {
     pub fn top(&self) -> VirtAddr {
         self.area.addr() + self.area.size() as u64
     }
-    /// Whether the end mark is intact (Linux: `!task_stack_end_corrupted`).
-    #[inline]
-    pub fn end_is_intact(&self) -> bool {
-        // SAFETY: the stack is mapped while `self` exists, and its lowest word is aligned.
-        let mark =
-            unsafe { core::ptr::with_exposed_provenance::<u64>(self.area.addr().as_usize()).read() };
-        mark == STACK_END_MAGIC
+    /// Where the end mark is.
+    pub(super) fn end_word(&self) -> VirtAddr {
+        self.end_word
     }
 }
 
-/// Writes the end mark at the lowest address of a stack (Linux: `set_task_stack_end_magic`).
+/// Writes the end mark into the lowest word of a stack (Linux: `set_task_stack_end_magic`).
 fn set_stack_end_magic(end: VirtAddr) {
-    // SAFETY: `end` is the lowest word of a mapped stack that nobody uses yet.
+    // SAFETY: `end` is an address of the lowest word of a stack that nobody uses yet.
     unsafe {
         core::ptr::with_exposed_provenance_mut::<u64>(end.as_usize()).write(STACK_END_MAGIC);
     }
@@ -86,12 +66,17 @@ pub unsafe fn set_boot_stack(boot_task: &Task, end: VirtAddr) {
 #[inline]
 pub(super) fn check_stack_end(task: &Task) {
     let end = task.se.stack_end.get() as usize;
-    // SAFETY: the word is in the stack of the task that runs: mapped and aligned.
-    let intact = end == 0
-        || unsafe { core::ptr::with_exposed_provenance::<u64>(end).read() } == STACK_END_MAGIC;
-    if !intact {
+    if end != 0 && !mark_is_intact(end) {
         panic!("corrupted stack end detected inside scheduler");
     }
+}
+
+/// Linux: `!task_stack_end_corrupted`.
+#[inline]
+fn mark_is_intact(end: usize) -> bool {
+    // SAFETY: the word belongs to the stack of the task that runs: mapped and aligned.
+    let mark = unsafe { core::ptr::with_exposed_provenance::<u64>(end).read() };
+    mark == STACK_END_MAGIC
 }
 
 #[cfg(test)]
@@ -99,15 +84,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_stack_carries_its_end_mark_at_the_lowest_address() {
-        let stack = KernelStack::alloc().expect("the host has memory");
+    fn a_new_stack_carries_its_end_mark_and_an_overrun_is_seen() {
+        let stack = KernelStack::alloc().expect("memory");
         assert_eq!(stack.top() - stack.end_of_stack(), THREAD_SIZE as u64);
-        assert!(stack.end_is_intact());
+        let end = stack.end_word().as_usize();
+        assert!(mark_is_intact(end));
         // SAFETY: the stack is ours and unused.
-        unsafe {
-            core::ptr::with_exposed_provenance_mut::<u64>(stack.end_of_stack().as_usize()).write(0);
-        }
-        assert!(!stack.end_is_intact());
+        unsafe { core::ptr::with_exposed_provenance_mut::<u64>(end).write(0) };
+        assert!(!mark_is_intact(end));
         stack.free();
     }
 }

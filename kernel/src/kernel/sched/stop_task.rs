@@ -15,10 +15,6 @@ impl StopRq {
     pub(super) const fn new() -> Self {
         Self { queued: None }
     }
-    #[inline]
-    pub(super) fn is_queued(&self) -> bool {
-        self.queued.is_some()
-    }
     /// Queues the stopper; there is only one for each CPU.
     pub(super) fn enqueue(&mut self, task: Arc<Task>) {
         debug_assert!(self.queued.is_none());

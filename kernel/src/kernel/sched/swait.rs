@@ -11,12 +11,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use intrusive_collections::{LinkedList, LinkedListAtomicLink, UnsafeRef, intrusive_adapter};
 
 use super::core::{
-    MAX_SCHEDULE_TIMEOUT, __set_current_state, current, schedule_timeout, set_current_state,
+    __set_current_state, current, schedule_timeout, set_current_state,
     signal_pending_state, try_to_wake_up,
 };
 use super::task::{CurrentTask, Task, state::*};
 use crate::kernel::locking::SpinLockGuard;
-use crate::prelude::*;
 
 /// Which signals end a sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -204,7 +204,7 @@ pub struct Family {
 impl Task {
     /// A task in state `TASK_NEW` that is in no list yet. Pid 0 until one is given.
     pub fn new(init: TaskInit) -> Arc<Task> {
-        let stack_end = init.stack.as_ref().map_or(0, |s| s.end_of_stack().as_u64());
+        let stack_end = init.stack.as_ref().map_or(0, |s| s.end_word().as_u64());
         Arc::new(Task {
             pid: AtomicI32::new(0),
             tgid: AtomicI32::new(0),

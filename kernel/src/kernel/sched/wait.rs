@@ -11,8 +11,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use intrusive_collections::{LinkedList, LinkedListAtomicLink, UnsafeRef, intrusive_adapter};
 
 use super::core::{
-    MAX_SCHEDULE_TIMEOUT, __set_current_state, current, might_sleep, schedule_timeout,
-    set_current_state, signal_pending_state, try_to_wake_up,
+    __set_current_state, current, deadline_in, might_sleep, schedule_until, set_current_state,
+    signal_pending_state, try_to_wake_up,
 };
 pub use super::poll::{PollTable, PollWake};
 use super::poll::{PollEntry, detach_poll_entries};

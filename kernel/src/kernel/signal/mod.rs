@@ -15,11 +15,11 @@
 mod deliver;
 mod kill;
 mod send;
-mod sigaction;
+pub mod sigaction;
 #[cfg(test)]
 mod tests;
 
-pub use deliver::{do_signal, flush_signal_handlers, ignore_signals, sigaltstack_reset};
+pub use deliver::*;
 pub use kill::*;
 pub use send::*;
 pub use sigaction::*;

@@ -267,3 +267,13 @@ pub fn force_sig_info(info: &SigInfo) {
     let _ = send_signal(info, &task, Target::Thread);
     task.recalc_sigpending();
 }
+
+/// Whether nobody handles `sig`: its death is worth a line in the log
+/// (Linux: `unhandled_signal`).
+pub fn unhandled_signal(task: &Task, sig: i32) -> bool {
+    if task.tgid() == 1 {
+        return true;
+    }
+    let handler = task.sighand.lock().clone().action(sig).handler;
+    handler == SIG_DFL || handler == SIG_IGN
+}

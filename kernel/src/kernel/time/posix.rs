@@ -153,7 +153,7 @@ pub fn sys_nanosleep(request: UserAddr, remaining: UserAddr) -> Result {
 }
 
 /// clock_nanosleep(2). Errors: EINVAL, EOPNOTSUPP, EINTR.
-pub fn sys_clock_nanosleep(clock: i32, flags: i32, request: UserAddr, remaining: UserAddr) -> Result {
+pub fn sys_clock_nanosleep(clock: i32, flags: u32, request: UserAddr, remaining: UserAddr) -> Result {
     check_sleep_clock(clock)?;
     let ns = timespec_to_ns(&get_user::<Timespec>(request)?)?;
     if flags & TIMER_ABSTIME == 0 {

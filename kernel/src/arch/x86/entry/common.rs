@@ -7,6 +7,7 @@ use crate::arch::x86::asm::ptrace::{PtRegs, eflags};
 use crate::arch::x86::asm::segment::{USER_CS, USER_DS};
 use crate::arch::x86::kernel::irq;
 use crate::kernel::entry;
+use crate::kernel::sched::cputime;
 use crate::prelude::*;
 
 const ENOSYS: i64 = -(Errno::ENOSYS.code() as i64);
@@ -74,6 +75,7 @@ fn sysret_ok(regs: &PtRegs) -> bool {
 /// All vectors from 0x20 on (Linux: `common_interrupt` and the `sysvec_*` functions).
 /// On entry and on return: interrupts off.
 pub extern "C" fn common_interrupt(regs: &mut PtRegs, vector: u64) {
+    cputime::note_irq_entry(regs.user_mode());
     irq::run_irq_on_irqstack_cond(regs, vector as u8);
     irqentry_exit(regs);
 }

@@ -10,6 +10,7 @@ use crate::arch::x86::asm::page::START_KERNEL_MAP;
 use crate::arch::x86::boot::BootParams;
 use crate::arch::x86::kernel::idt_early;
 use crate::kernel::locking::{PreemptOff, SpinLockGuard};
+use crate::mm::VirtAddr;
 use crate::prelude::*;
 
 /// Size of a kernel stack.
@@ -33,6 +34,11 @@ pub static mut INIT_STACK: InitStack = InitStack {
 pub fn init_stack() -> (u64, u64) {
     let base = &raw const INIT_STACK as u64;
     (base + 4096, base + size_of::<InitStack>() as u64)
+}
+
+/// Lowest address of the stack that the boot task runs on.
+pub fn init_stack_end() -> Option<VirtAddr> {
+    Some(VirtAddr::new(init_stack().0))
 }
 
 // The first GDT, with the selectors that stay: code 0x10, data 0x18. `cpu_init` replaces it.

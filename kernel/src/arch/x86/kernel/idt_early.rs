@@ -1,5 +1,6 @@
 //! The first IDT: any exception or interrupt prints what happened and stops the machine, instead
 //! of resetting it (Linux: arch/x86/kernel/head_64.S, `early_idt_handler_array`; 2.4: `ignore_int`).
+//! Instructions that are expected to fault go on at their fix-up, as later.
 //!
 //! `trap_init` replaces it.
 
@@ -7,14 +8,16 @@ use core::arch::{asm, global_asm};
 use core::fmt::Write;
 
 use super::early_printk::{EarlyConsole, early_console_write};
+use super::sections;
 use crate::arch::x86::asm::cr::{read_cr2, read_cr3};
+use crate::arch::x86::asm::ptrace::PtRegs;
 use crate::prelude::*;
 
 /// Size of one stub below: pushes of 2 and 5 bytes, a jump of 5, padding.
 const STUB_SIZE: u64 = 16;
 
 // early_idt_stubs: one stub per vector. In: the CPU's exception frame.
-// Out: to early_trap(rdi = frame) with vector and error code on top of it; never comes back.
+// Out: early_fixup_exception(rdi = registers, rsi = vector), then back with what it left in them.
 global_asm!(
     ".section .init.text, \"ax\", @progbits",
     ".p2align 4",
@@ -36,12 +39,46 @@ global_asm!(
     ".p2align 4",
     "early_idt_common:",
     "cld",
+    "push rsi",
+    "mov rsi, [rsp + 8]", // the vector; its place is that of rdi
+    "mov [rsp + 8], rdi",
+    "push rdx",
+    "push rcx",
+    "push rax",
+    "push r8",
+    "push r9",
+    "push r10",
+    "push r11",
+    "push rbx",
+    "push rbp",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
     "mov rdi, rsp",
+    "mov rbp, rsp",
     "and rsp, -16",
-    "call {trap}",
-    "ud2",
+    "call {fixup}",
+    "mov rsp, rbp",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbp",
+    "pop rbx",
+    "pop r11",
+    "pop r10",
+    "pop r9",
+    "pop r8",
+    "pop rax",
+    "pop rcx",
+    "pop rdx",
+    "pop rsi",
+    "pop rdi",
+    "add rsp, 8", // error code
+    "iretq",
     ".text",
-    trap = sym early_trap,
+    fixup = sym early_fixup_exception,
 );
 
 unsafe extern "C" {
@@ -112,39 +149,50 @@ struct Pointer {
     base: u64,
 }
 
-/// What the stubs leave on the stack.
-#[repr(C)]
-struct Frame {
-    vector: u64,
-    error_code: u64,
-    rip: u64,
-    cs: u64,
-    rflags: u64,
-    rsp: u64,
-    ss: u64,
+/// Where an instruction that may fault goes on (Linux: `fixup_exception`); the entries are
+/// described in asm/extable.rs: two addresses relative to their own place, and a kind.
+#[__init]
+fn early_fixup_address(ip: u64) -> Option<u64> {
+    const ENTRY_SIZE: usize = 12;
+    let (start, stop) = (sections::ex_table_start(), sections::ex_table_stop());
+    (start.as_usize()..stop.as_usize())
+        .step_by(ENTRY_SIZE)
+        .find_map(|entry| {
+            let address = |field: usize| {
+                // SAFETY: a field of an entry between the linker's bounds.
+                let offset = unsafe { (field as *const i32).read() };
+                (field as u64).wrapping_add_signed(i64::from(offset))
+            };
+            (address(entry) == ip).then(|| address(entry + 4))
+        })
 }
 
-/// Says what happened and stops (Linux: `early_fixup_exception`). Takes no lock and no memory.
+/// Goes on at the fix-up, or says what happened and stops (Linux: `early_fixup_exception`).
+/// Takes no lock and no memory.
 #[__init]
-extern "C" fn early_trap(frame: &Frame) -> ! {
+extern "C" fn early_fixup_exception(regs: &mut PtRegs, vector: u64) {
+    match early_fixup_address(regs.rip) {
+        Some(fixup) => regs.rip = fixup,
+        None => early_panic(regs, vector),
+    }
+}
+
+#[__init]
+fn early_panic(regs: &PtRegs, vector: u64) -> ! {
     let _ = writeln!(
         EarlyConsole,
-        "\nPANIC: early exception {:#04x} IP {:02x}:{:016x} error {:#x} cr2 {:#x} cr3 {:#x}",
-        frame.vector,
-        frame.cs,
-        frame.rip,
-        frame.error_code,
+        "\nPANIC: early exception {vector:#04x} IP {:02x}:{:016x} error {:#x} cr2 {:#x} cr3 {:#x}",
+        regs.cs,
+        regs.rip,
+        regs.orig_rax,
         read_cr2(),
         read_cr3(),
     );
     let _ = writeln!(
         EarlyConsole,
         "RSP: {:04x}:{:016x} EFLAGS: {:08x}",
-        frame.ss, frame.rsp, frame.rflags
+        regs.ss, regs.rsp, regs.rflags
     );
     early_console_write(b"System halted.\n");
-    loop {
-        // SAFETY: interrupts are off: the machine stops here, apart from NMIs.
-        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
-    }
+    crate::arch::machine_halt()
 }

@@ -5,18 +5,20 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::cpu::{self, Feature, boot_cpu_has};
 use super::e820::{E820Kind, E820Table};
-use super::head64::{boot_params, loader_memory, raw_memory_map};
+use super::head64::{boot_params, init_stack, loader_memory, raw_memory_map};
 use super::sections;
 use crate::arch::x86::asm::page::{PAGE_SHIFT, PAGE_SIZE, phys_to_virt};
 use crate::arch::x86::mm::init::{ISA_END_ADDRESS, init_mem_mapping, reserve_kernel_image};
 use crate::arch::x86::mm::init_64::{Cache, slow_virt_to_phys};
 use crate::arch::x86::mm::ioremap::{ioremap, iounmap};
 use crate::arch::x86::mm::pat::{pat_init, pat_report};
+use crate::kernel::cpu::set_cpu_possible;
 use crate::kernel::resource::IOMEM_RESOURCE;
+use crate::mm::percpu::NR_CPUS;
 use crate::lib::cmdline::{memparse, parse_args};
 use crate::mm::memblock::{PhysRange, memblock, memblock_init};
 use crate::mm::mm_init::{free_area_init, free_reserved_area};
-use crate::mm::{Pfn, PhysAddr};
+use crate::mm::{Pfn, PhysAddr, VirtAddr};
 use crate::prelude::*;
 
 /// Page frames that the direct map has room for.
@@ -57,6 +59,7 @@ pub fn setup_arch() {
     cpu::common::early_cpu_init(); //   features decide how memory is mapped
     e820_memory_setup(); //             says what the firmware said
     report_nx();
+    super::tsc::tsc_early_init(); //     log lines get times from here on
     e820_limit(); //                    `mem=` changes the map before anything counts pages
     trim_bios_range();
     report_last_pfn();
@@ -66,7 +69,19 @@ pub fn setup_arch() {
     init_mem_mapping().expect("no memory for page tables");
     release_loader_memory(); //         its page tables are no longer in use
     reserve_initrd();
+    super::acpi::acpi_boot_init(boot_params()); // interrupt controllers, CPUs
     free_area_init().expect("no memory for the page array"); // the last big piece of memblock
+    prefill_possible_map(); //          before per-CPU areas are made for that many
+}
+
+/// Every CPU that the tables list may come up (Linux: `prefill_possible_map`).
+#[__init]
+fn prefill_possible_map() {
+    let cpus = super::acpi::nr_cpus().min(NR_CPUS);
+    for cpu in 0..cpus {
+        set_cpu_possible(cpu);
+    }
+    pr_info!("smpboot: Allowing {cpus} CPUs, 0 hotplug CPUs");
 }
 
 /// The command line as the loader gave it, or the default (Linux: `boot_command_line`).
@@ -304,6 +319,7 @@ fn e820_reserve_resources() -> Result {
         let name = entry.kind.resource_name();
         IOMEM_RESOURCE.insert(entry.addr, entry.end() - 1, name)?;
     }
+    let bss_start = VirtAddr::new(init_stack().0); // its first page is the unmapped guard
     let parts = [
         (sections::text_start(), sections::text_end(), "Kernel code"),
         (
@@ -312,7 +328,7 @@ fn e820_reserve_resources() -> Result {
             "Kernel rodata",
         ),
         (sections::data_start(), sections::data_end(), "Kernel data"),
-        (sections::bss_start(), sections::bss_stop(), "Kernel bss"),
+        (bss_start, sections::bss_stop(), "Kernel bss"),
     ];
     for (start, end, name) in parts {
         // The boot loader may have scattered a part over memory: then it has no one range.

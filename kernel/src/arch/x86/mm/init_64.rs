@@ -184,13 +184,18 @@ fn table_or_new(entry: &AtomicU64) -> Result<&'static Table> {
     Ok(table_at(page))
 }
 
-/// The entry of `addr` at `level`, with tables made on the way. Errors as `table_or_new`.
+/// The entry of `addr` at `level`, with tables made on the way. Errors as `table_or_new`; EFAULT
+/// for an address outside the areas that boot prepared.
 fn entry_or_new(addr: VirtAddr, level: Level) -> Result<&'static AtomicU64> {
     let mut table = table_at(init_top_pgt());
     for at in Level::DOWN {
         let entry = &table[at.index(addr)];
         if at == level {
             return Ok(entry);
+        }
+        // User tables have copied the top level by now: a new entry would be missing there.
+        if at == Level::Pgd && entry.load(Ordering::Relaxed) == 0 && !memblock_is_active() {
+            return Err(Errno::EFAULT);
         }
         table = table_or_new(entry)?;
     }

@@ -373,7 +373,7 @@ fn serial8250_init() -> Result {
         let tty = tty_register_device(&uart.name, dev, uart.clone())?;
         uart.tty.call_once(|| tty);
         let handler = uart.clone();
-        request_irq(irq, Arc::new(move |_irq| handler.interrupt()), "ttyS")?;
+        request_irq(irq, Arc::new(move || handler.interrupt()), "ttyS")?;
         pr_info!("{} at I/O {port:#x} (irq = {irq}, base_baud = {UART_CLOCK_BAUD}) is a 16550A", uart.name);
     }
     Ok(())

@@ -226,7 +226,7 @@ pub fn start(tty: Arc<Tty>, cursor_keys: fn(bool) -> bool) {
     }
     pr_info!("serio: i8042 KBD port at 0x60,0x64 irq {KBD_IRQ}");
     let keyboard: IrqSpinLock<Keyboard> = SpinLock::new(Keyboard::new());
-    let handler = move |_irq| {
+    let handler = move || {
         let mut handled = IrqReturn::None;
         while let Some(byte) = controller.take() {
             handled = IrqReturn::Handled;
