@@ -45,6 +45,15 @@ pub fn default_tree() -> Initramfs {
     TREE.get_or_init(build).clone()
 }
 
+/// The program of the tests that runs inside the machine.
+pub fn guest_program() -> &'static [u8] {
+    static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let file = or_fail(Programs::build_package(&WORKSPACE, toolchain(), "guest")).path("guest");
+        or_fail(std::fs::read(&file).doing("read", &file))
+    })
+}
+
 /// Writes a disk image.
 pub fn write_disk_image(kernel: &Kernel, initramfs: &Path, output: &Path) {
     static TOOL: OnceLock<DiskTool> = OnceLock::new();
