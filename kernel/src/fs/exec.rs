@@ -17,8 +17,8 @@ use crate::fs::exec_args::{ArgArea, Strings};
 use crate::fs::file::File;
 use crate::fs::{binfmt_elf, binfmt_script, exec_hooks};
 use crate::kernel::cred::Cred;
-use crate::kernel::sched::{current, exec_mmap};
 use crate::kernel::sched::task::pf;
+use crate::kernel::sched::{current, exec_mmap};
 use crate::mm::UserAddr;
 use crate::mm::mmap::MmStruct;
 use crate::mm::uaccess::strncpy_from_user;
@@ -100,7 +100,13 @@ pub fn sys_execveat(
     let file = exec_hooks::open_execat(dfd, &name, flags)?;
     let (name, path_inaccessible) = program_name(dfd, name);
     let strings = (Strings::User(argv), Strings::User(envp));
-    let request = Request { file, name, path_inaccessible, argv: strings.0, envp: strings.1 };
+    let request = Request {
+        file,
+        name,
+        path_inaccessible,
+        argv: strings.0,
+        envp: strings.1,
+    };
     do_execveat_common(regs, request)
 }
 
@@ -162,7 +168,8 @@ fn is_empty_list(argv: Strings<'_>) -> bool {
     match argv {
         Strings::Kernel(list) => list.is_empty(),
         Strings::User(array) => {
-            array.is_null() || crate::mm::uaccess::get_user::<u64>(array).is_ok_and(|first| first == 0)
+            array.is_null()
+                || crate::mm::uaccess::get_user::<u64>(array).is_ok_and(|first| first == 0)
         }
     }
 }
@@ -231,8 +238,16 @@ pub fn exec_credentials(cred: &mut Cred) -> bool {
     (cred.sgid, cred.fsgid) = (cred.egid, cred.egid);
     // Root has every capability that the bounding set leaves, others keep none over exec.
     let root = cred.euid == 0 || cred.uid == 0;
-    cred.cap_permitted = if root { cred.cap_bset | cred.cap_inheritable } else { 0 };
-    cred.cap_effective = if cred.euid == 0 { cred.cap_permitted } else { 0 };
+    cred.cap_permitted = if root {
+        cred.cap_bset | cred.cap_inheritable
+    } else {
+        0
+    };
+    cred.cap_effective = if cred.euid == 0 {
+        cred.cap_permitted
+    } else {
+        0
+    };
     cred.euid != cred.uid || cred.egid != cred.gid
 }
 
@@ -252,7 +267,8 @@ fn change_over(bprm: &Binprm) -> Result {
     exec_hooks::close_on_exec()?;
     arch::flush_thread()?;
     let old = exec_mmap(bprm.mm.clone());
-    task.flags.fetch_and(!(pf::PF_FORKNOEXEC | pf::PF_KTHREAD), Ordering::Relaxed);
+    task.flags
+        .fetch_and(!(pf::PF_FORKNOEXEC | pf::PF_KTHREAD), Ordering::Relaxed);
     task.signal.did_exec.store(true, Ordering::Relaxed);
     drop(old); // frees the old program's memory unless somebody shares it
     exec_hooks::flush_signals();

@@ -67,9 +67,7 @@ impl FdTable {
             .map_err(|_| Errno::ENOMEM)?;
         for bits in [&mut self.open, &mut self.cloexec] {
             let words = size / 64 - bits.0.len();
-            bits.0
-                .try_reserve_exact(words)
-                .map_err(|_| Errno::ENOMEM)?;
+            bits.0.try_reserve_exact(words).map_err(|_| Errno::ENOMEM)?;
             bits.0.resize(size / 64, 0);
         }
         self.files.resize_with(size, || None);
@@ -213,7 +211,10 @@ impl FilesStruct {
                 return Err(Errno::EBUSY);
             }
             table.reserve(index, on_exec == OnExec::Close);
-            table.files.get_mut(index).and_then(|slot| slot.replace(file))
+            table
+                .files
+                .get_mut(index)
+                .and_then(|slot| slot.replace(file))
         };
         if let Some(old) = old {
             filp_close(old, self);

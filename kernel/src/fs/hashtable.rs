@@ -82,11 +82,7 @@ impl<T> WeakTable<T> {
     pub fn find(&self, hash: u64, matches: impl Fn(&Arc<T>) -> bool) -> Option<Arc<T>> {
         let first = {
             let bucket = self.bucket(hash).lock();
-            bucket
-                .iter()
-                .find(|(key, _)| *key == hash)?
-                .1
-                .upgrade()
+            bucket.iter().find(|(key, _)| *key == hash)?.1.upgrade()
         };
         match first {
             Some(object) if matches(&object) => Some(object),

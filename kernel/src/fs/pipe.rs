@@ -340,7 +340,11 @@ impl Pipe {
                 Ok(moved) => total += moved,
                 Err(Errno::EPIPE) => {
                     let _ = crate::kernel::signal::send_sig(SIGPIPE, &current().to_arc());
-                    return if total > 0 { Ok(total) } else { Err(Errno::EPIPE) };
+                    return if total > 0 {
+                        Ok(total)
+                    } else {
+                        Err(Errno::EPIPE)
+                    };
                 }
                 Err(error) if total == 0 => return Err(error),
                 Err(_) => return Ok(total),
@@ -492,7 +496,12 @@ pub fn fifo_open(inode: &Arc<Inode>, flags: u32) -> Result<Arc<dyn FileOperation
     pipe.wr_wait.wake_up_all();
     let (readers, writers, reader_opens, writer_opens) = {
         let state = pipe.state.lock();
-        (state.readers, state.writers, state.reader_opens, state.writer_opens)
+        (
+            state.readers,
+            state.writers,
+            state.reader_opens,
+            state.writer_opens,
+        )
     };
     match mode {
         O_RDONLY if writers == 0 && nonblock => end.no_writer_yet = Some(writer_opens),

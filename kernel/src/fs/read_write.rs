@@ -5,7 +5,10 @@ use core::sync::atomic::Ordering;
 
 use uapi::Pod;
 use uapi::fcntl::*;
-use uapi::uio::{Iovec, MAX_RW_COUNT, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, UIO_FASTIOV, UIO_MAXIOV};
+use uapi::uio::{
+    Iovec, MAX_RW_COUNT, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, UIO_FASTIOV,
+    UIO_MAXIOV,
+};
 
 use crate::arch::TASK_SIZE;
 use crate::fs::file::{File, fget, fmode};
@@ -72,12 +75,7 @@ pub fn rw_at_file_pos(file: &File, iter: &mut IovIter<'_>, direction: Direction)
 
 /// Reads or writes at a given position; the file's own does not change.
 /// Errors: ESPIPE for files without positions.
-pub fn rw_at(
-    file: &File,
-    iter: &mut IovIter<'_>,
-    pos: u64,
-    direction: Direction,
-) -> Result<usize> {
+pub fn rw_at(file: &File, iter: &mut IovIter<'_>, pos: u64, direction: Direction) -> Result<usize> {
     let needed = match direction {
         Direction::Read => fmode::PREAD,
         Direction::Write => fmode::PWRITE,
@@ -174,9 +172,7 @@ impl Segments {
             access_ok(UserAddr::new(iov.iov_base), len)?;
             *slot = (UserAddr::new(iov.iov_base), len.min(room));
             room -= slot.1;
-            at = at
-                .checked_add(Iovec::SIZE as u64)
-                .ok_or(Errno::EFAULT)?;
+            at = at.checked_add(Iovec::SIZE as u64).ok_or(Errno::EFAULT)?;
         }
         Ok(segments)
     }

@@ -109,9 +109,7 @@ impl PollArray {
         let (mut raw, mut revents) = (Vec::new(), Vec::new());
         raw.try_reserve_exact(nfds * Pollfd::SIZE)
             .map_err(|_| Errno::ENOMEM)?;
-        revents
-            .try_reserve_exact(nfds)
-            .map_err(|_| Errno::ENOMEM)?;
+        revents.try_reserve_exact(nfds).map_err(|_| Errno::ENOMEM)?;
         raw.resize(nfds * Pollfd::SIZE, 0);
         revents.resize(nfds, 0);
         copy_from_user(&mut raw, user)?;

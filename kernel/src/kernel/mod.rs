@@ -26,6 +26,6 @@ pub mod setid;
 pub mod signal;
 pub mod softirq;
 pub mod sys;
-pub mod sysctl;
 pub mod syscall;
+pub mod sysctl;
 pub mod time;

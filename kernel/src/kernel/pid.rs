@@ -114,7 +114,9 @@ impl PidTable {
         let chunk = index / CHUNK;
         if chunk >= self.chunks.len() {
             let missing = chunk + 1 - self.chunks.len();
-            self.chunks.try_reserve(missing).map_err(|_| Errno::ENOMEM)?;
+            self.chunks
+                .try_reserve(missing)
+                .map_err(|_| Errno::ENOMEM)?;
             self.chunks.resize_with(chunk + 1, || None);
         }
         Ok(self.chunks[chunk].get_or_insert_with(|| {
@@ -332,7 +334,10 @@ pub fn find_task_or_self(pid: Pid) -> Result<Arc<Task>> {
 /// tasklist lock for writing (Linux: `for_each_process`).
 pub fn for_each_process(mut f: impl FnMut(&Arc<Task>)) {
     let table = TASKLIST.read();
-    table.iter().filter(|t| t.is_group_leader()).for_each(&mut f);
+    table
+        .iter()
+        .filter(|t| t.is_group_leader())
+        .for_each(&mut f);
 }
 
 /// Calls `f` for each thread of each process (Linux: `for_each_process_thread`).
@@ -348,7 +353,11 @@ pub fn all_tasks() -> Vec<Arc<Task>> {
 /// All processes (their leaders), zombies included.
 pub fn all_processes() -> Vec<Arc<Task>> {
     let table = TASKLIST.read();
-    table.iter().filter(|t| t.is_group_leader()).cloned().collect()
+    table
+        .iter()
+        .filter(|t| t.is_group_leader())
+        .cloned()
+        .collect()
 }
 
 /// The processes of a group, for work without the lock. Any context.
@@ -365,12 +374,20 @@ pub fn next_process(pid: Pid) -> Option<Arc<Task>> {
 
 /// The processes of a group (Linux: `do_each_pid_task(pgrp, PIDTYPE_PGID)`). Any context.
 pub fn for_each_in_pgrp(pgrp: Pid, f: impl FnMut(&Arc<Task>)) {
-    TASKLIST.read().members(pgrp, PidType::Pgid).iter().for_each(f);
+    TASKLIST
+        .read()
+        .members(pgrp, PidType::Pgid)
+        .iter()
+        .for_each(f);
 }
 
 /// The processes of a session. Any context.
 pub fn for_each_in_session(session: Pid, f: impl FnMut(&Arc<Task>)) {
-    TASKLIST.read().members(session, PidType::Sid).iter().for_each(f);
+    TASKLIST
+        .read()
+        .members(session, PidType::Sid)
+        .iter()
+        .for_each(f);
 }
 
 /// Number of tasks.
@@ -578,7 +595,11 @@ mod tests {
         }
         assert_eq!(table.last(), 399);
         table.detach(5);
-        assert_eq!(table.alloc(400), Err(Errno::EAGAIN), "5 is reserved for the first round");
+        assert_eq!(
+            table.alloc(400),
+            Err(Errno::EAGAIN),
+            "5 is reserved for the first round"
+        );
         table.detach(350);
         table.detach(310);
         assert_eq!(table.alloc(400), Ok(310));

@@ -30,7 +30,9 @@ pub fn sys_mincore(start: u64, len: u64, vec: UserAddr) -> Result {
         let chunk = at..end.min(at + (CHUNK << PAGE_SHIFT) as u64);
         let pages = ((chunk.end - chunk.start) >> PAGE_SHIFT) as usize;
         mm.mincore(chunk.clone(), &mut answers[..pages])?;
-        let out = vec.checked_add((at - start) >> PAGE_SHIFT).ok_or(Errno::EFAULT)?;
+        let out = vec
+            .checked_add((at - start) >> PAGE_SHIFT)
+            .ok_or(Errno::EFAULT)?;
         copy_to_user(out, &answers[..pages])?;
         at = chunk.end;
     }

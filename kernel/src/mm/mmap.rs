@@ -21,7 +21,7 @@ use crate::mm::util::{
 use crate::mm::vma::{Backing, MAX_MAP_COUNT, STACK_GUARD_GAP, SpecialMapping, VmFlags, Vma};
 use crate::prelude::*;
 
-pub use crate::mm::mm_types::{Mmap, MmStruct};
+pub use crate::mm::mm_types::{MmStruct, Mmap};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const CAP_IPC_LOCK: u32 = 14;
@@ -69,13 +69,21 @@ impl Mmap {
         if !within(self.stat.total, rlimit(RLIMIT_AS)) {
             return Err(Errno::ENOMEM);
         }
-        if flags.is_data() { self.may_expand_data(pages) } else { Ok(()) }
+        if flags.is_data() {
+            self.may_expand_data(pages)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether `pages` pages may become data (RLIMIT_DATA).
     pub fn may_expand_data(&self, pages: u64) -> Result {
         let data = self.stat.data.saturating_add(pages);
-        if data <= rlimit(RLIMIT_DATA) >> PAGE_SHIFT { Ok(()) } else { Err(Errno::ENOMEM) }
+        if data <= rlimit(RLIMIT_DATA) >> PAGE_SHIFT {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM)
+        }
     }
 
     /// Whether `pages` more pages may be locked (Linux: `mlock_future_ok`).
@@ -84,7 +92,11 @@ impl Mmap {
             return Ok(());
         }
         let locked = self.stat.locked.saturating_add(pages);
-        if locked <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT { Ok(()) } else { Err(Errno::EAGAIN) }
+        if locked <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT {
+            Ok(())
+        } else {
+            Err(Errno::EAGAIN)
+        }
     }
 
     /// Finds `len` free bytes, at `hint` if that is possible (Linux: `get_unmapped_area`).
@@ -136,13 +148,21 @@ impl Mmap {
     fn search_up(&self, bounds: Range<u64>, len: u64) -> Result<u64> {
         let mut start = bounds.start;
         for vma in self.vmas.overlapping(bounds.clone()) {
-            if vma.start_with_gap().checked_sub(start).is_some_and(|room| room >= len) {
+            if vma
+                .start_with_gap()
+                .checked_sub(start)
+                .is_some_and(|room| room >= len)
+            {
                 break;
             }
             start = start.max(vma.end);
         }
         let end = start.checked_add(len).ok_or(Errno::ENOMEM)?;
-        if end <= bounds.end { Ok(start) } else { Err(Errno::ENOMEM) }
+        if end <= bounds.end {
+            Ok(start)
+        } else {
+            Err(Errno::ENOMEM)
+        }
     }
 }
 
@@ -227,7 +247,9 @@ fn file_mapping(file: &File, request: &MmapRequest, mut vm: VmFlags) -> Result<(
     let backing = match kind {
         MmapKind::PageCache => Backing::Cache(file.inode.mapping.clone().ok_or(Errno::ENODEV)?),
         MmapKind::Anonymous if map_type == MAP_PRIVATE => Backing::Anonymous,
-        MmapKind::Anonymous => Backing::Cache(AddressSpace::new_anonymous(request.len >> PAGE_SHIFT)?),
+        MmapKind::Anonymous => {
+            Backing::Cache(AddressSpace::new_anonymous(request.len >> PAGE_SHIFT)?)
+        }
     };
     Ok((vm, backing))
 }
@@ -238,7 +260,10 @@ fn anonymous_mapping(request: &MmapRequest, vm: VmFlags) -> Result<(VmFlags, Bac
         MAP_SHARED if vm.contains(VmFlags::GROWSDOWN) => Err(Errno::EINVAL),
         MAP_SHARED => {
             let memory = AddressSpace::new_anonymous(request.len >> PAGE_SHIFT)?;
-            Ok((vm | VmFlags::SHARED | VmFlags::MAYSHARE, Backing::Cache(memory)))
+            Ok((
+                vm | VmFlags::SHARED | VmFlags::MAYSHARE,
+                Backing::Cache(memory),
+            ))
         }
         MAP_PRIVATE => Ok((vm, Backing::Anonymous)),
         _ => Err(Errno::EINVAL),
@@ -292,7 +317,12 @@ impl MmStruct {
     }
 
     /// Adds an area of the kernel's own pages (Linux: `_install_special_mapping`).
-    pub fn install_special_mapping(&self, addr: u64, flags: VmFlags, special: Arc<SpecialMapping>) -> Result {
+    pub fn install_special_mapping(
+        &self,
+        addr: u64,
+        flags: VmFlags,
+        special: Arc<SpecialMapping>,
+    ) -> Result {
         let len = special.pages.len() as u64 * PAGE;
         let mut vma = Vma::anonymous(addr, addr + len, flags | VmFlags::DONTEXPAND);
         vma.backing = Backing::Special(special);
@@ -324,7 +354,10 @@ impl MmStruct {
             return Ok(detached);
         }
         // Both splits can be done or none is.
-        let splits = map.vmas.lookup(range.start).is_some_and(|vma| vma.start < range.start && vma.end > range.end);
+        let splits = map
+            .vmas
+            .lookup(range.start)
+            .is_some_and(|vma| vma.start < range.start && vma.end > range.end);
         if splits && map.vmas.len() >= MAX_MAP_COUNT {
             return Err(Errno::ENOMEM);
         }
@@ -408,7 +441,8 @@ impl MmStruct {
         }
         vm_acct_memory(pages)?;
         map.stat.account(flags, pages as i64);
-        map.vmas.insert(Vma::anonymous(range.start, range.end, flags));
+        map.vmas
+            .insert(Vma::anonymous(range.start, range.end, flags));
         Ok(())
     }
 
@@ -437,7 +471,8 @@ impl MmStruct {
         map.may_expand(flags, pages)?;
         vm_acct_memory(pages)?;
         map.stat.account(flags, pages as i64);
-        map.vmas.insert(Vma::anonymous(range.start, range.end, flags));
+        map.vmas
+            .insert(Vma::anonymous(range.start, range.end, flags));
         Ok(())
     }
 
@@ -455,7 +490,8 @@ impl MmStruct {
             return Err(Errno::EFAULT);
         }
         if let Some(below) = map.vmas.prev(addr) {
-            let guarded = below.flags.intersects(VmFlags::ACCESS) && !below.flags.contains(VmFlags::GROWSDOWN);
+            let guarded = below.flags.intersects(VmFlags::ACCESS)
+                && !below.flags.contains(VmFlags::GROWSDOWN);
             if guarded && addr - below.end < STACK_GUARD_GAP {
                 return Err(Errno::ENOMEM);
             }
@@ -491,15 +527,27 @@ impl MmStruct {
     }
 
     /// Faults pages of one area in. Errors: EFAULT, EHWPOISON never, ENOMEM.
-    pub(super) fn populate_pages(&self, range: Range<u64>, access: super::memory::FaultAccess) -> Result {
-        let wanted = if access.is_empty() { super::pgtable::Access::Read } else { super::pgtable::Access::Write };
+    pub(super) fn populate_pages(
+        &self,
+        range: Range<u64>,
+        access: super::memory::FaultAccess,
+    ) -> Result {
+        let wanted = if access.is_empty() {
+            super::pgtable::Access::Read
+        } else {
+            super::pgtable::Access::Write
+        };
         for addr in range.step_by(PAGE_SIZE) {
             let addr = UserAddr::new(addr);
             if self.page_table().lock().touch(addr, wanted).is_some() {
                 continue;
             }
             super::memory::handle_mm_fault(self, addr, access).map_err(|fault| {
-                if fault == super::memory::FaultError::OOM { Errno::ENOMEM } else { Errno::EFAULT }
+                if fault == super::memory::FaultError::OOM {
+                    Errno::ENOMEM
+                } else {
+                    Errno::EFAULT
+                }
             })?;
         }
         Ok(())
@@ -556,7 +604,9 @@ fn populate_access(flags: VmFlags) -> Option<super::memory::FaultAccess> {
     if flags.contains(VmFlags::WRITE) && !flags.contains(VmFlags::SHARED) {
         Some(FaultAccess::WRITE)
     } else {
-        flags.intersects(VmFlags::ACCESS).then_some(FaultAccess::empty())
+        flags
+            .intersects(VmFlags::ACCESS)
+            .then_some(FaultAccess::empty())
     }
 }
 
@@ -565,7 +615,9 @@ fn checked_range(addr: u64, len: u64) -> Result<Range<u64>> {
     if addr % PAGE != 0 || addr > TASK_SIZE || len > TASK_SIZE - addr {
         return Err(Errno::EINVAL);
     }
-    let len = page_align(len).filter(|&len| len != 0).ok_or(Errno::EINVAL)?;
+    let len = page_align(len)
+        .filter(|&len| len != 0)
+        .ok_or(Errno::EINVAL)?;
     Ok(addr..addr + len)
 }
 
@@ -633,7 +685,9 @@ fn make_area(map: &Mmap, request: &MmapRequest, start: u64) -> Result<Vma> {
         None => anonymous_mapping(request, vm)?,
     };
     // Under OVERCOMMIT_NEVER nobody opts out.
-    if crate::mm::util::OVERCOMMIT_MEMORY.load(core::sync::atomic::Ordering::Relaxed) == OVERCOMMIT_NEVER {
+    if crate::mm::util::OVERCOMMIT_MEMORY.load(core::sync::atomic::Ordering::Relaxed)
+        == OVERCOMMIT_NEVER
+    {
         flags -= VmFlags::NORESERVE;
     }
     let mut vma = Vma::anonymous(start, start + request.len, flags);
@@ -659,7 +713,14 @@ pub fn sys_mmap(addr: u64, len: u64, prot: u64, flags: u64, fd: i32, offset: u64
     } else {
         None
     };
-    let request = MmapRequest { addr, len, prot: prot as u32, flags, file, pgoff: offset >> PAGE_SHIFT };
+    let request = MmapRequest {
+        addr,
+        len,
+        prot: prot as u32,
+        flags,
+        file,
+        pgoff: offset >> PAGE_SHIFT,
+    };
     current_mm()?.do_mmap(request)
 }
 

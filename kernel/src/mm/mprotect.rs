@@ -6,7 +6,7 @@ use core::ops::Range;
 use uapi::mman::{PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE};
 
 use crate::arch::PAGE_SIZE;
-use crate::mm::mm_types::{Mmap, MmStruct, current_mm, pages_of};
+use crate::mm::mm_types::{MmStruct, Mmap, current_mm, pages_of};
 use crate::mm::mmap::vm_prot_flags;
 use crate::mm::page::PageRef;
 use crate::mm::util::{page_align, vm_acct_memory};
@@ -32,7 +32,10 @@ impl MmStruct {
             return Ok(());
         }
         let len = page_align(len).ok_or(Errno::ENOMEM)?;
-        let end = start.checked_add(len).filter(|&end| end > start).ok_or(Errno::ENOMEM)?;
+        let end = start
+            .checked_add(len)
+            .filter(|&end| end > start)
+            .ok_or(Errno::ENOMEM)?;
         let mut map = self.write();
         let mut at = first_address(&map, start..end, prot)?;
         while at < end {
@@ -109,7 +112,11 @@ fn first_address(map: &Mmap, range: Range<u64>, prot: u32) -> Result<u64> {
             return Err(Errno::ENOMEM);
         }
         let grows = vma.flags.contains(VmFlags::GROWSDOWN);
-        return if grows { Ok(vma.start) } else { Err(Errno::EINVAL) };
+        return if grows {
+            Ok(vma.start)
+        } else {
+            Err(Errno::EINVAL)
+        };
     }
     if vma.start > range.start {
         return Err(Errno::ENOMEM);

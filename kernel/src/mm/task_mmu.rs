@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE};
 use crate::fs::file::File;
-use crate::mm::mm_types::{Mmap, MmStruct};
+use crate::mm::mm_types::{MmStruct, Mmap};
 use crate::mm::page::PageRef;
 use crate::mm::util::vm_committed_pages;
 use crate::mm::vma::{Backing, VmFlags, Vma};
@@ -98,13 +98,23 @@ impl MmStruct {
     pub fn show_statm(&self, out: &mut String) -> fmt::Result {
         let s = self.sizes();
         let rss = s.rss_anon + s.rss_file;
-        writeln!(out, "{} {} {} {} 0 {} 0", s.size, rss, s.rss_file, s.text, s.data + s.stack)
+        writeln!(
+            out,
+            "{} {} {} {} 0 {} 0",
+            s.size,
+            rss,
+            s.rss_file,
+            s.text,
+            s.data + s.stack
+        )
     }
 
     /// /proc/PID/maps (Linux: `show_map_vma`).
     pub fn show_maps(&self, out: &mut String, namer: Namer<'_>) -> fmt::Result {
         let map = self.read();
-        map.vmas.iter().try_for_each(|vma| show_map_line(out, &map, vma, namer))
+        map.vmas
+            .iter()
+            .try_for_each(|vma| show_map_line(out, &map, vma, namer))
     }
 
     /// /proc/PID/smaps (Linux: `show_smap`).
@@ -132,7 +142,12 @@ impl MmStruct {
                 };
                 let pte = slot.pte();
                 // The page cache holds a reference of its own.
-                let users = if pte.is_anon() { users } else { users.saturating_sub(1) }.max(1);
+                let users = if pte.is_anon() {
+                    users
+                } else {
+                    users.saturating_sub(1)
+                }
+                .max(1);
                 usage.add(users, pte.is_anon() || pte.is_dirty(), pte.is_young());
                 usage.anon += u64::from(pte.is_anon());
             }
@@ -168,7 +183,11 @@ impl AreaUsage {
     }
 
     fn show(&self, out: &mut String, vma: &Vma) -> fmt::Result {
-        let locked = if vma.flags.contains(VmFlags::LOCKED) { self.pss * PAGE_KIB / 4096 } else { 0 };
+        let locked = if vma.flags.contains(VmFlags::LOCKED) {
+            self.pss * PAGE_KIB / 4096
+        } else {
+            0
+        };
         let pages = |pages: u64| pages * PAGE_KIB;
         let rows = [
             ("Size:", pages(vma.pages())),
@@ -234,9 +253,21 @@ const SMAPS_FLAGS: &[(VmFlags, &str)] = &[
 
 fn show_map_line(out: &mut String, map: &Mmap, vma: &Vma, namer: Namer<'_>) -> fmt::Result {
     let name = vma.file.as_deref().map(namer);
-    let (dev, ino) = name.as_ref().map_or(((0, 0), 0), |name| (name.dev, name.ino));
-    let offset = if vma.file.is_some() { vma.pgoff << PAGE_SHIFT } else { 0 };
-    let letter = |flag, letter| if vma.flags.contains(flag) { letter } else { '-' };
+    let (dev, ino) = name
+        .as_ref()
+        .map_or(((0, 0), 0), |name| (name.dev, name.ino));
+    let offset = if vma.file.is_some() {
+        vma.pgoff << PAGE_SHIFT
+    } else {
+        0
+    };
+    let letter = |flag, letter| {
+        if vma.flags.contains(flag) {
+            letter
+        } else {
+            '-'
+        }
+    };
     let begin = out.len();
     write!(
         out,
@@ -246,7 +277,11 @@ fn show_map_line(out: &mut String, map: &Mmap, vma: &Vma, namer: Namer<'_>) -> f
         letter(VmFlags::READ, 'r'),
         letter(VmFlags::WRITE, 'w'),
         letter(VmFlags::EXEC, 'x'),
-        if vma.flags.contains(VmFlags::MAYSHARE) { 's' } else { 'p' },
+        if vma.flags.contains(VmFlags::MAYSHARE) {
+            's'
+        } else {
+            'p'
+        },
         dev.0,
         dev.1,
     )?;
@@ -266,7 +301,9 @@ fn area_label(map: &Mmap, vma: &Vma) -> &'static str {
     match &vma.backing {
         Backing::Special(special) => special.name,
         Backing::Cache(_) => "/dev/zero (deleted)",
-        Backing::Anonymous if vma.start <= map.parts.brk && vma.end > map.parts.start_brk => "[heap]",
+        Backing::Anonymous if vma.start <= map.parts.brk && vma.end > map.parts.start_brk => {
+            "[heap]"
+        }
         Backing::Anonymous if (vma.start..=vma.end).contains(&map.parts.start_stack) => "[stack]",
         Backing::Anonymous => "",
     }
@@ -281,7 +318,10 @@ fn escape(path: &[u8]) -> String {
 /// The lines `CommitLimit:` and `Committed_AS:` of /proc/meminfo, in KiB.
 pub fn commit_kib() -> (u64, u64) {
     let committed = vm_committed_pages().max(0) as u64;
-    (crate::mm::util::vm_commit_limit() * PAGE_KIB, committed * PAGE_KIB)
+    (
+        crate::mm::util::vm_commit_limit() * PAGE_KIB,
+        committed * PAGE_KIB,
+    )
 }
 
 #[cfg(test)]
@@ -291,7 +331,11 @@ mod tests {
     use crate::mm::vma::VmFlags;
 
     fn no_file(_: &File) -> FileName {
-        FileName { dev: (0, 0), ino: 0, path: Vec::new() }
+        FileName {
+            dev: (0, 0),
+            ino: 0,
+            path: Vec::new(),
+        }
     }
 
     #[test]
@@ -304,7 +348,8 @@ mod tests {
             map.parts.start_stack = stack - 16;
         }
         mm.brk(heap + 0x2_1000);
-        mm.map_stack(stack - 4 * PAGE..stack, VmFlags::EXEC).unwrap();
+        mm.map_stack(stack - 4 * PAGE..stack, VmFlags::EXEC)
+            .unwrap();
         assert_eq!(mm.write_remote(heap, b"x"), 1);
         let mut text = String::new();
         mm.show_maps(&mut text, &no_file).unwrap();
@@ -326,7 +371,8 @@ mod tests {
     #[test]
     fn status_and_statm_add_up() {
         let mm = new_mm();
-        mm.map_stack(0x7fff_0000_0000..0x7fff_0000_4000, VmFlags::empty()).unwrap();
+        mm.map_stack(0x7fff_0000_0000..0x7fff_0000_4000, VmFlags::empty())
+            .unwrap();
         assert_eq!(mm.write_remote(0x7fff_0000_0000, b"x"), 1);
         let mut text = String::new();
         mm.show_statm(&mut text).unwrap();

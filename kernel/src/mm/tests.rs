@@ -19,15 +19,27 @@ const RW: u32 = PROT_READ | PROT_WRITE;
 
 /// An address space without randomness.
 pub(crate) fn new_mm() -> Arc<MmStruct> {
-    MmStruct::new(MmapLayout { base: 0x7fff_f000_0000, direction: Direction::TopDown }).unwrap()
+    MmStruct::new(MmapLayout {
+        base: 0x7fff_f000_0000,
+        direction: Direction::TopDown,
+    })
+    .unwrap()
 }
 
 fn request(addr: u64, pages: u64, prot: u32, flags: u32) -> MmapRequest {
-    MmapRequest { addr, len: pages * PAGE, prot, flags, file: None, pgoff: 0 }
+    MmapRequest {
+        addr,
+        len: pages * PAGE,
+        prot,
+        flags,
+        file: None,
+        pgoff: 0,
+    }
 }
 
 fn map(mm: &MmStruct, pages: u64, prot: u32, flags: u32) -> u64 {
-    mm.do_mmap(request(0, pages, prot, flags | MAP_ANONYMOUS)).unwrap()
+    mm.do_mmap(request(0, pages, prot, flags | MAP_ANONYMOUS))
+        .unwrap()
 }
 
 fn map_at(mm: &MmStruct, addr: u64, pages: u64, prot: u32) -> u64 {
@@ -46,7 +58,11 @@ fn write(mm: &MmStruct, addr: u64, byte: u8) -> bool {
 
 /// Ranges and access rights of all areas, as /proc/PID/maps shows them.
 fn areas(mm: &MmStruct) -> Vec<(u64, u64, u64)> {
-    mm.read().vmas.iter().map(|vma| (vma.start, vma.end, vma.flags.bits() & 7)).collect()
+    mm.read()
+        .vmas
+        .iter()
+        .map(|vma| (vma.start, vma.end, vma.flags.bits() & 7))
+        .collect()
 }
 
 fn fault(mm: &MmStruct, addr: u64, access: FaultAccess) -> Result<(), FaultError> {
@@ -61,11 +77,18 @@ fn anonymous_memory_reads_as_zero_and_keeps_what_is_written() {
     assert_eq!(mm.rss().anon(), 0, "the zero page is nobody's memory");
     assert!(write(&mm, at, 7));
     assert!(write(&mm, at + 2 * PAGE + 5, 9));
-    assert_eq!((read(&mm, at), read(&mm, at + 2 * PAGE + 5)), (Some(7), Some(9)));
+    assert_eq!(
+        (read(&mm, at), read(&mm, at + 2 * PAGE + 5)),
+        (Some(7), Some(9))
+    );
     assert_eq!(mm.rss().anon(), 2);
     mm.munmap(at, 3 * PAGE).unwrap();
     assert_eq!((read(&mm, at), mm.rss().anon()), (None, 0));
-    assert_eq!(mm.page_table().size_bytes(), PAGE_SIZE, "its page tables are gone too");
+    assert_eq!(
+        mm.page_table().size_bytes(),
+        PAGE_SIZE,
+        "its page tables are gone too"
+    );
 }
 
 #[test]
@@ -80,10 +103,25 @@ fn a_fork_child_and_its_parent_do_not_see_each_others_writes() {
     assert!(write(&child, at + PAGE, 77));
     assert!(write(&child, at + 3 * PAGE, 55));
     assert_eq!((read(&parent, at), read(&child, at)), (Some(99), Some(10)));
-    assert_eq!((read(&parent, at + PAGE), read(&child, at + PAGE)), (Some(11), Some(77)));
-    assert_eq!((read(&parent, at + 3 * PAGE), read(&child, at + 3 * PAGE)), (Some(0), Some(55)));
-    let shared = |mm: &MmStruct| mm.page_table().lookup(UserAddr::new(at + 2 * PAGE)).unwrap().pfn();
-    assert_eq!(shared(&parent), shared(&child), "what nobody wrote is still one page");
+    assert_eq!(
+        (read(&parent, at + PAGE), read(&child, at + PAGE)),
+        (Some(11), Some(77))
+    );
+    assert_eq!(
+        (read(&parent, at + 3 * PAGE), read(&child, at + 3 * PAGE)),
+        (Some(0), Some(55))
+    );
+    let shared = |mm: &MmStruct| {
+        mm.page_table()
+            .lookup(UserAddr::new(at + 2 * PAGE))
+            .unwrap()
+            .pfn()
+    };
+    assert_eq!(
+        shared(&parent),
+        shared(&child),
+        "what nobody wrote is still one page"
+    );
     assert_eq!(child.rss().anon(), 4);
 }
 
@@ -95,7 +133,10 @@ fn the_last_user_of_a_copy_on_write_page_keeps_it() {
     let frame = parent.page_table().lookup(UserAddr::new(at)).unwrap().pfn();
     drop(parent.dup().unwrap());
     assert!(write(&parent, at, 2));
-    assert_eq!(parent.page_table().lookup(UserAddr::new(at)).unwrap().pfn(), frame);
+    assert_eq!(
+        parent.page_table().lookup(UserAddr::new(at)).unwrap().pfn(),
+        frame
+    );
     assert_eq!(read(&parent, at), Some(2));
 }
 
@@ -107,7 +148,10 @@ fn shared_anonymous_memory_is_one_memory_for_parent_and_child() {
     let child = parent.dup().unwrap();
     assert!(write(&child, at, 2));
     assert!(write(&child, at + PAGE, 3));
-    assert_eq!((read(&parent, at), read(&parent, at + PAGE)), (Some(2), Some(3)));
+    assert_eq!(
+        (read(&parent, at), read(&parent, at + PAGE)),
+        (Some(2), Some(3))
+    );
     assert_eq!(parent.rss().anon(), 0);
 }
 
@@ -119,10 +163,17 @@ fn mprotect_splits_areas_and_joins_them_again() {
     mm.mprotect(at + PAGE, PAGE, PROT_READ).unwrap();
     assert_eq!(
         areas(&mm),
-        [(at, at + PAGE, 3), (at + PAGE, at + 2 * PAGE, 1), (at + 2 * PAGE, at + 4 * PAGE, 3)]
+        [
+            (at, at + PAGE, 3),
+            (at + PAGE, at + 2 * PAGE, 1),
+            (at + 2 * PAGE, at + 4 * PAGE, 3)
+        ]
     );
     assert!(!write(&mm, at + PAGE, 6));
-    assert_eq!(fault(&mm, at + PAGE, FaultAccess::WRITE).unwrap_err().code, SEGV_ACCERR);
+    assert_eq!(
+        fault(&mm, at + PAGE, FaultAccess::WRITE).unwrap_err().code,
+        SEGV_ACCERR
+    );
     mm.mprotect(at + PAGE, PAGE, RW).unwrap();
     assert_eq!(areas(&mm), [(at, at + 4 * PAGE, 3)]);
     assert!(write(&mm, at + PAGE, 6));
@@ -148,27 +199,56 @@ fn mprotect_reports_what_linux_reports() {
     let at = map(&mm, 1, PROT_READ, MAP_PRIVATE);
     assert_eq!(mm.mprotect(at + 1, PAGE, PROT_READ), Err(Errno::EINVAL));
     assert_eq!(mm.mprotect(at, PAGE, 0x40), Err(Errno::EINVAL));
-    assert_eq!(mm.mprotect(at, u64::MAX - PAGE, PROT_READ), Err(Errno::ENOMEM));
+    assert_eq!(
+        mm.mprotect(at, u64::MAX - PAGE, PROT_READ),
+        Err(Errno::ENOMEM)
+    );
     assert_eq!(mm.mprotect(at, 2 * PAGE, PROT_READ), Err(Errno::ENOMEM));
     assert_eq!(mm.mprotect(at, 0, PROT_READ), Ok(()));
-    assert_eq!(mm.mprotect(at, PAGE, PROT_READ | PROT_GROWSDOWN), Err(Errno::EINVAL));
-    assert_eq!(mm.mprotect(at, PAGE, PROT_GROWSUP | PROT_GROWSDOWN), Err(Errno::EINVAL));
+    assert_eq!(
+        mm.mprotect(at, PAGE, PROT_READ | PROT_GROWSDOWN),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        mm.mprotect(at, PAGE, PROT_GROWSUP | PROT_GROWSDOWN),
+        Err(Errno::EINVAL)
+    );
 }
 
 #[test]
 fn faults_say_which_signal_they_are() {
     let mm = new_mm();
     let at = map(&mm, 1, PROT_READ, MAP_PRIVATE);
-    assert_eq!(fault(&mm, 0x1234, FaultAccess::empty()).unwrap_err().code, SEGV_MAPERR);
-    assert_eq!(fault(&mm, at, FaultAccess::EXEC).unwrap_err().code, SEGV_ACCERR);
-    assert_eq!(fault(&mm, at, FaultAccess::WRITE).unwrap_err().code, SEGV_ACCERR);
+    assert_eq!(
+        fault(&mm, 0x1234, FaultAccess::empty()).unwrap_err().code,
+        SEGV_MAPERR
+    );
+    assert_eq!(
+        fault(&mm, at, FaultAccess::EXEC).unwrap_err().code,
+        SEGV_ACCERR
+    );
+    assert_eq!(
+        fault(&mm, at, FaultAccess::WRITE).unwrap_err().code,
+        SEGV_ACCERR
+    );
     assert_eq!(fault(&mm, at, FaultAccess::empty()), Ok(()));
-    assert_eq!(fault(&mm, u64::MAX, FaultAccess::empty()).unwrap_err().code, SEGV_MAPERR);
+    assert_eq!(
+        fault(&mm, u64::MAX, FaultAccess::empty()).unwrap_err().code,
+        SEGV_MAPERR
+    );
     let none = map(&mm, 1, PROT_NONE, MAP_PRIVATE);
-    assert_eq!(fault(&mm, none, FaultAccess::empty()).unwrap_err().code, SEGV_ACCERR);
+    assert_eq!(
+        fault(&mm, none, FaultAccess::empty()).unwrap_err().code,
+        SEGV_ACCERR
+    );
     let shared = map(&mm, 1, RW, MAP_SHARED);
     mm.mremap(shared, PAGE, 2 * PAGE, MREMAP_MAYMOVE, 0)
-        .map(|at| assert_eq!(fault(&mm, at + PAGE, FaultAccess::empty()), Err(FaultError::BUS)))
+        .map(|at| {
+            assert_eq!(
+                fault(&mm, at + PAGE, FaultAccess::empty()),
+                Err(FaultError::BUS)
+            )
+        })
         .unwrap();
 }
 
@@ -180,10 +260,20 @@ fn munmap_leaves_a_hole_in_the_middle() {
         assert!(write(&mm, at + page * PAGE, page as u8));
     }
     mm.munmap(at + PAGE, 2 * PAGE).unwrap();
-    assert_eq!(areas(&mm), [(at, at + PAGE, 3), (at + 3 * PAGE, at + 5 * PAGE, 3)]);
+    assert_eq!(
+        areas(&mm),
+        [(at, at + PAGE, 3), (at + 3 * PAGE, at + 5 * PAGE, 3)]
+    );
     assert_eq!(read(&mm, at + PAGE), None);
-    assert_eq!((read(&mm, at), read(&mm, at + 3 * PAGE)), (Some(0), Some(3)));
-    assert_eq!(mm.munmap(at + PAGE, PAGE), Ok(()), "nothing there is no error");
+    assert_eq!(
+        (read(&mm, at), read(&mm, at + 3 * PAGE)),
+        (Some(0), Some(3))
+    );
+    assert_eq!(
+        mm.munmap(at + PAGE, PAGE),
+        Ok(()),
+        "nothing there is no error"
+    );
     assert_eq!(mm.munmap(at + 1, PAGE), Err(Errno::EINVAL));
     assert_eq!(mm.munmap(at, 0), Err(Errno::EINVAL));
     assert_eq!(mm.munmap(TASK_SIZE, PAGE), Err(Errno::EINVAL));
@@ -199,11 +289,19 @@ fn mmap_fills_holes_from_the_top_down() {
     let third = map(&mm, 1, RW, MAP_PRIVATE);
     assert_eq!((second, third), (first - PAGE, second - PAGE));
     mm.munmap(second, PAGE).unwrap();
-    assert_eq!(map(&mm, 2, RW, MAP_PRIVATE), third - 2 * PAGE, "the hole is too small");
+    assert_eq!(
+        map(&mm, 2, RW, MAP_PRIVATE),
+        third - 2 * PAGE,
+        "the hole is too small"
+    );
     assert_eq!(map(&mm, 1, RW, MAP_PRIVATE), second);
-    let hinted = mm.do_mmap(request(0x1000_0000, 1, RW, MAP_PRIVATE | MAP_ANONYMOUS)).unwrap();
+    let hinted = mm
+        .do_mmap(request(0x1000_0000, 1, RW, MAP_PRIVATE | MAP_ANONYMOUS))
+        .unwrap();
     assert_eq!(hinted, 0x1000_0000);
-    let moved = mm.do_mmap(request(0x1000_0000, 1, RW, MAP_PRIVATE | MAP_ANONYMOUS)).unwrap();
+    let moved = mm
+        .do_mmap(request(0x1000_0000, 1, RW, MAP_PRIVATE | MAP_ANONYMOUS))
+        .unwrap();
     assert_ne!(moved, 0x1000_0000);
 }
 
@@ -214,14 +312,32 @@ fn mmap_reports_what_linux_reports() {
     assert_eq!(try_map(0, 0, MAP_PRIVATE), Err(Errno::EINVAL));
     assert_eq!(try_map(0, 1, 0), Err(Errno::EINVAL));
     assert_eq!(try_map(0, 1, MAP_SHARED_VALIDATE), Err(Errno::EINVAL));
-    assert_eq!(try_map(0, 1, MAP_SHARED | MAP_GROWSDOWN), Err(Errno::EINVAL));
-    assert_eq!(try_map(0x10001, 1, MAP_PRIVATE | MAP_FIXED), Err(Errno::EINVAL));
-    assert_eq!(try_map(TASK_SIZE, 1, MAP_PRIVATE | MAP_FIXED), Err(Errno::ENOMEM));
-    assert_eq!(try_map(0, TASK_SIZE / PAGE + 1, MAP_PRIVATE), Err(Errno::ENOMEM));
+    assert_eq!(
+        try_map(0, 1, MAP_SHARED | MAP_GROWSDOWN),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        try_map(0x10001, 1, MAP_PRIVATE | MAP_FIXED),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        try_map(TASK_SIZE, 1, MAP_PRIVATE | MAP_FIXED),
+        Err(Errno::ENOMEM)
+    );
+    assert_eq!(
+        try_map(0, TASK_SIZE / PAGE + 1, MAP_PRIVATE),
+        Err(Errno::ENOMEM)
+    );
     assert_eq!(try_map(0, u64::MAX / PAGE, MAP_PRIVATE), Err(Errno::ENOMEM));
     let at = map_at(&mm, 0x50_0000, 2, RW);
-    assert_eq!(try_map(at + PAGE, 4, MAP_PRIVATE | MAP_FIXED_NOREPLACE), Err(Errno::EEXIST));
-    assert_eq!(try_map(at + 2 * PAGE, 1, MAP_PRIVATE | MAP_FIXED_NOREPLACE), Ok(at + 2 * PAGE));
+    assert_eq!(
+        try_map(at + PAGE, 4, MAP_PRIVATE | MAP_FIXED_NOREPLACE),
+        Err(Errno::EEXIST)
+    );
+    assert_eq!(
+        try_map(at + 2 * PAGE, 1, MAP_PRIVATE | MAP_FIXED_NOREPLACE),
+        Ok(at + 2 * PAGE)
+    );
 }
 
 #[test]
@@ -246,8 +362,15 @@ fn populated_mappings_have_their_pages_at_once() {
     assert!(write(&mm, at, 3));
     mm.madvise(at, 4 * PAGE, MADV_DONTNEED).unwrap();
     assert_eq!((mm.rss().anon(), read(&mm, at)), (4, Some(0)));
-    assert_eq!(mm.madvise(at, 8 * PAGE, MADV_POPULATE_READ), Ok(()), "into the next area");
-    assert_eq!(mm.madvise(at - PAGE, PAGE, MADV_DONTNEED), Err(Errno::ENOMEM));
+    assert_eq!(
+        mm.madvise(at, 8 * PAGE, MADV_POPULATE_READ),
+        Ok(()),
+        "into the next area"
+    );
+    assert_eq!(
+        mm.madvise(at - PAGE, PAGE, MADV_DONTNEED),
+        Err(Errno::ENOMEM)
+    );
     assert_eq!(mm.madvise(at, PAGE, 77), Err(Errno::EINVAL));
 }
 
@@ -282,13 +405,19 @@ fn a_stack_grows_down_to_its_limit_and_keeps_its_guard_gap() {
     assert_eq!(areas(&mm), [(top - 100 * PAGE, top, 3)]);
     assert!(write(&mm, top - (8 << 20), 1), "exactly RLIMIT_STACK");
     let below = top - (8 << 20) - PAGE;
-    assert_eq!(fault(&mm, below, FaultAccess::WRITE), Err(FaultError::MAPERR));
+    assert_eq!(
+        fault(&mm, below, FaultAccess::WRITE),
+        Err(FaultError::MAPERR)
+    );
 
     let mm = new_mm();
     mm.map_stack(top - PAGE..top, VmFlags::empty()).unwrap();
     let wall = map_at(&mm, top - PAGE - STACK_GUARD_GAP - 2 * PAGE, 1, RW);
     assert!(write(&mm, wall + PAGE + STACK_GUARD_GAP, 1));
-    assert_eq!(fault(&mm, wall + STACK_GUARD_GAP, FaultAccess::WRITE), Err(FaultError::MAPERR));
+    assert_eq!(
+        fault(&mm, wall + STACK_GUARD_GAP, FaultAccess::WRITE),
+        Err(FaultError::MAPERR)
+    );
     let flags = MAP_PRIVATE | MAP_ANONYMOUS;
     let near = mm.do_mmap(request(wall + 2 * PAGE, 1, RW, flags)).unwrap();
     assert_ne!(near, wall + 2 * PAGE, "mmap stays out of the gap");
@@ -303,18 +432,40 @@ fn mremap_grows_in_place_or_moves_the_pages() {
     assert_eq!(areas(&mm), [(at, at + 4 * PAGE, 3)]);
     map_at(&mm, at + 4 * PAGE, 1, PROT_READ);
     assert_eq!(mm.mremap(at, 4 * PAGE, 8 * PAGE, 0, 0), Err(Errno::ENOMEM));
-    let frame = mm.page_table().lookup(UserAddr::new(at + PAGE)).unwrap().pfn();
-    let moved = mm.mremap(at, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE, 0).unwrap();
+    let frame = mm
+        .page_table()
+        .lookup(UserAddr::new(at + PAGE))
+        .unwrap()
+        .pfn();
+    let moved = mm
+        .mremap(at, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE, 0)
+        .unwrap();
     assert_ne!(moved, at);
-    assert_eq!((read(&mm, moved), read(&mm, moved + PAGE)), (Some(1), Some(2)));
-    assert_eq!(mm.page_table().lookup(UserAddr::new(moved + PAGE)).unwrap().pfn(), frame);
-    assert_eq!((read(&mm, at), read(&mm, moved + 7 * PAGE)), (None, Some(0)));
+    assert_eq!(
+        (read(&mm, moved), read(&mm, moved + PAGE)),
+        (Some(1), Some(2))
+    );
+    assert_eq!(
+        mm.page_table()
+            .lookup(UserAddr::new(moved + PAGE))
+            .unwrap()
+            .pfn(),
+        frame
+    );
+    assert_eq!(
+        (read(&mm, at), read(&mm, moved + 7 * PAGE)),
+        (None, Some(0))
+    );
     assert_eq!(mm.mremap(moved, 8 * PAGE, PAGE, 0, 0), Ok(moved));
     assert_eq!(read(&mm, moved + PAGE), None);
     assert_eq!((mm.rss().anon(), mm.read().stat.total), (1, 2));
-    let fixed = mm.mremap(moved, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at).unwrap();
+    let fixed = mm
+        .mremap(moved, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at)
+        .unwrap();
     assert_eq!((fixed, read(&mm, at)), (at, Some(1)));
-    let twin = mm.mremap(at, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0).unwrap();
+    let twin = mm
+        .mremap(at, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0)
+        .unwrap();
     assert_eq!((read(&mm, at), read(&mm, twin)), (Some(0), Some(1)));
 }
 
@@ -326,11 +477,27 @@ fn mremap_reports_what_linux_reports() {
     assert_eq!(remap(at + 1, PAGE, PAGE, 0, 0), Err(Errno::EINVAL));
     assert_eq!(remap(at, PAGE, 0, 0, 0), Err(Errno::EINVAL));
     assert_eq!(remap(at, PAGE, PAGE, 8, 0), Err(Errno::EINVAL));
-    assert_eq!(remap(at, PAGE, PAGE, MREMAP_FIXED, 0x60_0000), Err(Errno::EINVAL));
-    assert_eq!(remap(at, PAGE, PAGE, MREMAP_FIXED | MREMAP_MAYMOVE, at), Err(Errno::EINVAL));
-    assert_eq!(remap(0x40_0000, PAGE, 2 * PAGE, MREMAP_MAYMOVE, 0), Err(Errno::EFAULT));
-    assert_eq!(remap(at, 3 * PAGE, 4 * PAGE, MREMAP_MAYMOVE, 0), Err(Errno::EFAULT));
-    assert_eq!(remap(at, 0, PAGE, MREMAP_MAYMOVE, 0), Err(Errno::EINVAL), "private memory");
+    assert_eq!(
+        remap(at, PAGE, PAGE, MREMAP_FIXED, 0x60_0000),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        remap(at, PAGE, PAGE, MREMAP_FIXED | MREMAP_MAYMOVE, at),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        remap(0x40_0000, PAGE, 2 * PAGE, MREMAP_MAYMOVE, 0),
+        Err(Errno::EFAULT)
+    );
+    assert_eq!(
+        remap(at, 3 * PAGE, 4 * PAGE, MREMAP_MAYMOVE, 0),
+        Err(Errno::EFAULT)
+    );
+    assert_eq!(
+        remap(at, 0, PAGE, MREMAP_MAYMOVE, 0),
+        Err(Errno::EINVAL),
+        "private memory"
+    );
     let shared = map(&mm, 1, RW, MAP_SHARED);
     let alias = remap(shared, 0, PAGE, MREMAP_MAYMOVE, 0).unwrap();
     assert!(write(&mm, alias, 8));
@@ -361,7 +528,11 @@ fn locked_areas_are_counted_and_faulted_in() {
     assert_eq!(mm.madvise(at, PAGE, MADV_DONTNEED), Err(Errno::EINVAL));
     assert_eq!(mm.mlock(at, 5 * PAGE, VmFlags::LOCKED), Err(Errno::ENOMEM));
     assert_eq!(mm.read().stat.locked, 4);
-    assert_eq!(mm.dup().unwrap().read().stat.locked, 0, "locks are not inherited");
+    assert_eq!(
+        mm.dup().unwrap().read().stat.locked,
+        0,
+        "locks are not inherited"
+    );
     mm.munmap(at, 4 * PAGE).unwrap();
     assert_eq!(mm.read().stat.locked, 0);
 }
@@ -378,7 +549,10 @@ fn msync_and_mincore_check_their_ranges() {
     let mut answers = [9; 2];
     mm.mincore(at..at + 2 * PAGE, &mut answers).unwrap();
     assert_eq!(answers, [0, 1]);
-    assert_eq!(mm.mincore(at + PAGE..at + 3 * PAGE, &mut answers), Err(Errno::ENOMEM));
+    assert_eq!(
+        mm.mincore(at + PAGE..at + 3 * PAGE, &mut answers),
+        Err(Errno::ENOMEM)
+    );
 }
 
 /// A page of the model: what may be done with it, and its first byte.
@@ -400,7 +574,10 @@ struct Model {
 
 impl Model {
     fn random(&mut self, below: usize) -> usize {
-        self.seed = self.seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.seed = self
+            .seed
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         (self.seed >> 33) as usize % below
     }
 
@@ -444,7 +621,10 @@ impl Model {
     fn discard(&mut self, first: usize, count: usize) {
         let (at, len) = (MODEL_BASE + first as u64 * PAGE, count as u64 * PAGE);
         let _ = self.mm.madvise(at, len, MADV_DONTNEED);
-        self.pages[first..first + count].iter_mut().flatten().for_each(|page| page.value = 0);
+        self.pages[first..first + count]
+            .iter_mut()
+            .flatten()
+            .for_each(|page| page.value = 0);
     }
 
     /// Moves one page to another place.
@@ -455,7 +635,9 @@ impl Model {
             return;
         }
         let flags = MREMAP_MAYMOVE | MREMAP_FIXED;
-        self.mm.mremap(address(first), PAGE, PAGE, flags, address(to)).unwrap();
+        self.mm
+            .mremap(address(first), PAGE, PAGE, flags, address(to))
+            .unwrap();
         self.pages[to] = self.pages[first].take();
     }
 
@@ -463,7 +645,10 @@ impl Model {
         let value = self.random(255) as u8 + 1;
         for page in first..first + count {
             let allowed = self.pages[page].is_some_and(|page| page.prot & PROT_WRITE != 0);
-            assert_eq!(write(&self.mm, MODEL_BASE + page as u64 * PAGE, value), allowed);
+            assert_eq!(
+                write(&self.mm, MODEL_BASE + page as u64 * PAGE, value),
+                allowed
+            );
             if allowed {
                 self.pages[page].as_mut().unwrap().value = value;
             }
@@ -472,28 +657,47 @@ impl Model {
 
     fn check(&self) {
         for (index, page) in self.pages.iter().enumerate() {
-            let expected = page.filter(|page| page.prot != PROT_NONE).map(|page| page.value);
-            assert_eq!(read(&self.mm, MODEL_BASE + index as u64 * PAGE), expected, "page {index}");
+            let expected = page
+                .filter(|page| page.prot != PROT_NONE)
+                .map(|page| page.value);
+            assert_eq!(
+                read(&self.mm, MODEL_BASE + index as u64 * PAGE),
+                expected,
+                "page {index}"
+            );
         }
         let mapped = self.pages.iter().flatten().count() as u64;
         let map = self.mm.read();
         assert_eq!(map.stat.total, mapped);
         assert_eq!(map.vmas.iter().map(|vma| vma.pages()).sum::<u64>(), mapped);
-        assert!(map.vmas.iter().zip(map.vmas.iter().skip(1)).all(|(a, b)| a.end <= b.start));
+        assert!(
+            map.vmas
+                .iter()
+                .zip(map.vmas.iter().skip(1))
+                .all(|(a, b)| a.end <= b.start)
+        );
     }
 }
 
 #[test]
 fn a_storm_of_operations_leaves_what_a_simple_model_says() {
     for seed in 0..6 {
-        let mut model = Model { mm: new_mm(), pages: [None; MODEL_PAGES], seed };
+        let mut model = Model {
+            mm: new_mm(),
+            pages: [None; MODEL_PAGES],
+            seed,
+        };
         let mut relatives: Vec<Model> = Vec::new();
         for step in 0..600 {
             model.step();
             if step % 100 == 50 {
                 // The child lives on with its own copy; parent and child go different ways.
                 let mm = model.mm.dup().unwrap();
-                relatives.push(Model { mm, pages: model.pages, seed: seed + step });
+                relatives.push(Model {
+                    mm,
+                    pages: model.pages,
+                    seed: seed + step,
+                });
             }
             for relative in &mut relatives {
                 relative.step();
@@ -503,7 +707,14 @@ fn a_storm_of_operations_leaves_what_a_simple_model_says() {
         relatives.iter().for_each(Model::check);
         let mm = Arc::clone(&model.mm);
         mm.munmap(MODEL_BASE, MODEL_PAGES as u64 * PAGE).unwrap();
-        assert_eq!((mm.rss().anon(), mm.rss().file(), mm.page_table().size_bytes()), (0, 0, PAGE_SIZE));
+        assert_eq!(
+            (
+                mm.rss().anon(),
+                mm.rss().file(),
+                mm.page_table().size_bytes()
+            ),
+            (0, 0, PAGE_SIZE)
+        );
     }
 }
 
@@ -513,9 +724,16 @@ fn an_unlimited_stack_gets_the_bottom_up_layout() {
     let layout = MmapLayout::pick(8 << 20);
     assert_eq!(layout.direction, Direction::TopDown);
     assert!(layout.base % PAGE == 0 && layout.base < TASK_SIZE - (128 << 20));
-    let mm = MmStruct::new(MmapLayout { base: 0x2000_0000, direction: Direction::BottomUp }).unwrap();
+    let mm = MmStruct::new(MmapLayout {
+        base: 0x2000_0000,
+        direction: Direction::BottomUp,
+    })
+    .unwrap();
     let first = map(&mm, 1, RW, MAP_PRIVATE);
-    assert_eq!((first, map(&mm, 1, PROT_READ, MAP_PRIVATE)), (0x2000_0000, 0x2000_1000));
+    assert_eq!(
+        (first, map(&mm, 1, PROT_READ, MAP_PRIVATE)),
+        (0x2000_0000, 0x2000_1000)
+    );
     assert!(DATA_FLAGS.is_data());
 }
 
@@ -531,12 +749,22 @@ fn user_copies_fault_pages_in_and_stop_at_bad_addresses() {
     assert_eq!(get_user::<u64>(end - 4), Err(Errno::EFAULT));
     assert_eq!(put_user(UserAddr::new(at), &0x1122_3344u32), Ok(()));
     assert_eq!(get_user::<u8>(UserAddr::new(at + 1)), Ok(0x33));
-    assert_eq!(copy_from_user(&mut [0; 4], UserAddr::new(u64::MAX - 1)), Err(Errno::EFAULT));
-    assert_eq!(copy_from_user(&mut [0; 4], UserAddr::new(TASK_SIZE - 2)), Err(Errno::EFAULT));
+    assert_eq!(
+        copy_from_user(&mut [0; 4], UserAddr::new(u64::MAX - 1)),
+        Err(Errno::EFAULT)
+    );
+    assert_eq!(
+        copy_from_user(&mut [0; 4], UserAddr::new(TASK_SIZE - 2)),
+        Err(Errno::EFAULT)
+    );
 
     let name = end - 6;
     copy_to_user(name, b"hello\0").unwrap();
-    assert_eq!(strncpy_from_user(name, 4096).unwrap(), b"hello", "right before unmapped memory");
+    assert_eq!(
+        strncpy_from_user(name, 4096).unwrap(),
+        b"hello",
+        "right before unmapped memory"
+    );
     assert_eq!(strncpy_from_user(name, 5), Err(Errno::ENAMETOOLONG));
     copy_to_user(end - 1, b"x").unwrap();
     assert_eq!(strncpy_from_user(name, 4096), Err(Errno::EFAULT));
@@ -572,7 +800,10 @@ fn iterators_walk_over_segments_and_report_faults_only_when_nothing_went() {
     assert_eq!(&back, b"abcdefg");
     let mut iter = vecs.iter();
     iter.advance(4);
-    assert_eq!((iter.count(), iter.copy_from_iter(&mut back[..1]), back[0]), (3, Ok(1), b'e'));
+    assert_eq!(
+        (iter.count(), iter.copy_from_iter(&mut back[..1]), back[0]),
+        (3, Ok(1), b'e')
+    );
 
     entry(1, at + PAGE - 2, 8);
     let vecs = import_iovec(table, 2).unwrap();

@@ -106,7 +106,11 @@ pub fn randomize() -> bool {
 
 /// A random distance of up to `1 << bits` pages, in bytes; 0 without randomisation.
 fn random_pages(bits: u32) -> u64 {
-    if randomize() { (get_random_u64() & ((1 << bits) - 1)) << PAGE_SHIFT } else { 0 }
+    if randomize() {
+        (get_random_u64() & ((1 << bits) - 1)) << PAGE_SHIFT
+    } else {
+        0
+    }
 }
 
 /// Pages by which mmap areas and PIE programs move (Linux: `mmap_rnd_bits`).
@@ -163,11 +167,18 @@ impl MmapLayout {
                 direction: Direction::BottomUp,
             };
         }
-        let stack_random = if randomize() { ((1 << STACK_RND_BITS) - 1) << PAGE_SHIFT } else { 0 };
+        let stack_random = if randomize() {
+            ((1 << STACK_RND_BITS) - 1) << PAGE_SHIFT
+        } else {
+            0
+        };
         let gap = stack_limit
             .saturating_add(stack_random + STACK_GUARD_GAP)
             .clamp(128 << 20, TASK_SIZE / 6 * 5);
         let base = (TASK_SIZE - gap - arch_mmap_rnd()).next_multiple_of(PAGE_SIZE as u64);
-        MmapLayout { base, direction: Direction::TopDown }
+        MmapLayout {
+            base,
+            direction: Direction::TopDown,
+        }
     }
 }

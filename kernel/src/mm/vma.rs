@@ -197,7 +197,11 @@ impl Vma {
             start,
             end,
             flags: self.flags,
-            pgoff: if self.is_anonymous() { 0 } else { self.pgoff + moved },
+            pgoff: if self.is_anonymous() {
+                0
+            } else {
+                self.pgoff + moved
+            },
             file: self.file.clone(),
             backing: self.backing.clone(),
             has_anon: AtomicBool::new(self.has_anon.load(Ordering::Relaxed)),
@@ -251,7 +255,8 @@ impl VmaTree {
     }
     /// The first area that ends after `addr` (Linux: `find_vma`).
     pub fn find(&self, addr: u64) -> Option<&Vma> {
-        self.lookup(addr).or_else(|| self.areas.range(addr..).next().map(|(_, vma)| vma))
+        self.lookup(addr)
+            .or_else(|| self.areas.range(addr..).next().map(|(_, vma)| vma))
     }
     /// The last area that begins before `addr`.
     pub fn prev(&self, addr: u64) -> Option<&Vma> {
@@ -267,7 +272,9 @@ impl VmaTree {
     }
     /// Areas that have a byte in the range, lowest first.
     pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = &Vma> {
-        let first = self.lookup(range.start).map_or(range.start, |vma| vma.start);
+        let first = self
+            .lookup(range.start)
+            .map_or(range.start, |vma| vma.start);
         let end = range.end.max(first);
         self.areas.range(first..end).map(|(_, vma)| vma)
     }
@@ -290,7 +297,11 @@ impl VmaTree {
     /// serve nobody.
     pub fn room_around(&self, range: &Range<u64>) -> Range<u64> {
         let floor = self.prev(range.start).map_or(0, |vma| vma.end);
-        let ceiling = self.areas.range(range.end..).next().map_or(u64::MAX, |(&start, _)| start);
+        let ceiling = self
+            .areas
+            .range(range.end..)
+            .next()
+            .map_or(u64::MAX, |(&start, _)| start);
         floor..ceiling
     }
     /// Takes the area that begins at `start`.

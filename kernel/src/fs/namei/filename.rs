@@ -71,7 +71,8 @@ pub fn getname_flags(name: UserAddr) -> Result<Filename> {
 #[cold]
 fn long_name(name: UserAddr) -> Result<Vec<u8>> {
     let mut text: Vec<u8> = Vec::new();
-    text.try_reserve_exact(PATH_MAX).map_err(|_| Errno::ENOMEM)?;
+    text.try_reserve_exact(PATH_MAX)
+        .map_err(|_| Errno::ENOMEM)?;
     while text.len() < PATH_MAX {
         let from = name.checked_add(text.len() as u64).ok_or(Errno::EFAULT)?;
         let start = text.len();

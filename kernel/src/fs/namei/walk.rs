@@ -8,9 +8,9 @@
 use uapi::limits::{MAXSYMLINKS, NAME_MAX};
 use uapi::mount::MS_NOSYMFOLLOW;
 
+use super::Path;
 use super::filename::WalkEnv;
 use super::permission::may_lookup;
-use super::Path;
 use crate::fs::dcache::{Dentry, d_lookup};
 use crate::fs::inode::LinkTarget;
 use crate::fs::mount::lookup_mnt;

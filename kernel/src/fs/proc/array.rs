@@ -68,7 +68,11 @@ fn group_times(task: &Task, whole: bool) -> [u64; 4] {
     let (mut utime, mut stime) = task_cputime_adjusted(task);
     let signal = &task.signal;
     if whole {
-        for thread in signal.thread_list().iter().filter(|t| t.pid() != task.pid()) {
+        for thread in signal
+            .thread_list()
+            .iter()
+            .filter(|t| t.pid() != task.pid())
+        {
             let (u, s) = task_cputime_adjusted(thread);
             utime += u;
             stime += s;
@@ -76,7 +80,12 @@ fn group_times(task: &Task, whole: bool) -> [u64; 4] {
         utime += load(&signal.times.utime);
         stime += load(&signal.times.stime);
     }
-    [utime, stime, load(&signal.child_times.utime), load(&signal.child_times.stime)]
+    [
+        utime,
+        stime,
+        load(&signal.child_times.utime),
+        load(&signal.child_times.stime),
+    ]
 }
 
 fn parent_pid(task: &Task) -> i32 {
@@ -105,7 +114,12 @@ pub fn pid_stat(task: &Arc<Task>, whole: bool) -> String {
     let (ignored, caught) = signal::action_sets(task);
     let nice = task.se.nice();
     let low31 = |set: u64| set & 0x7fff_ffff;
-    let mut text = format!("{} ({}) {}", task.pid(), task.comm(), task_state_letter(task));
+    let mut text = format!(
+        "{} ({}) {}",
+        task.pid(),
+        task.comm(),
+        task_state_letter(task)
+    );
     let mut field = |value: i64| {
         let _ = write!(text, " {value}");
     };
@@ -119,7 +133,9 @@ pub fn pid_stat(task: &Arc<Task>, whole: bool) -> String {
     field(load(&signal.child_times.min_flt) as i64);
     field(load(&task.maj_flt) as i64);
     field(load(&signal.child_times.maj_flt) as i64);
-    [utime, stime, cutime, cstime].into_iter().for_each(|t| field(t as i64));
+    [utime, stime, cutime, cstime]
+        .into_iter()
+        .for_each(|t| field(t as i64));
     field(i64::from(task.se.prio()) - 100);
     field(nice.into());
     field(signal.nr_threads.load(Ordering::Relaxed).into());
@@ -151,7 +167,15 @@ pub fn pid_stat(task: &Arc<Task>, whole: bool) -> String {
     field(0); // delayacct_blkio_ticks
     field(0); // guest_time
     field(0); // cguest_time
-    for value in [mm.start_data, mm.end_data, mm.start_brk, mm.args.0, mm.args.1, mm.env.0, mm.env.1] {
+    for value in [
+        mm.start_data,
+        mm.end_data,
+        mm.start_brk,
+        mm.args.0,
+        mm.args.1,
+        mm.env.0,
+        mm.env.1,
+    ] {
         field(value);
     }
     field(task.exit_code.load(Ordering::Relaxed).into());
@@ -164,7 +188,10 @@ pub fn pid_statm(task: &Task) -> String {
     let mm = mm_numbers(task).unwrap_or_default();
     let resident = mm.rss_anon + mm.rss_file;
     let data = mm.data_pages + mm.stack_pages;
-    format!("{} {resident} {} {} 0 {data} 0\n", mm.total_pages, mm.rss_file, mm.exec_pages)
+    format!(
+        "{} {resident} {} {} 0 {data} 0\n",
+        mm.total_pages, mm.rss_file, mm.exec_pages
+    )
 }
 
 /// /proc/PID/status.
@@ -177,8 +204,18 @@ pub fn pid_status(task: &Arc<Task>) -> String {
         text,
         "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{}\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{ppid}\nTracerPid:\t0\n\
          Uid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t{}\nGroups:\t",
-        escape_name(&task.comm()), task_state_text(task), task.tgid(), task.pid(),
-        cred.uid, cred.euid, cred.suid, cred.fsuid, cred.gid, cred.egid, cred.sgid, cred.fsgid,
+        escape_name(&task.comm()),
+        task_state_text(task),
+        task.tgid(),
+        task.pid(),
+        cred.uid,
+        cred.euid,
+        cred.suid,
+        cred.fsuid,
+        cred.gid,
+        cred.egid,
+        cred.sgid,
+        cred.fsgid,
         task.files().map_or(0, |files| files.size()),
     );
     for group in cred.groups.iter() {
@@ -187,7 +224,11 @@ pub fn pid_status(task: &Arc<Task>) -> String {
     let _ = write!(
         text,
         "\nNStgid:\t{}\nNSpid:\t{}\nNSpgid:\t{}\nNSsid:\t{}\nKthread:\t{}\n",
-        task.tgid(), task.pid(), task.signal.pgrp(), task.signal.session(), u8::from(task.is_kthread()),
+        task.tgid(),
+        task.pid(),
+        task.signal.pgrp(),
+        task.signal.session(),
+        u8::from(task.is_kthread()),
     );
     if let Some(mm) = mm_numbers(task) {
         status_memory(&mut text, &mm);
@@ -215,8 +256,15 @@ fn status_memory(text: &mut String, mm: &MmNumbers) {
         ("RssShmem", 0),
         ("VmData", kib(mm.data_pages)),
         ("VmStk", kib(mm.stack_pages)),
-        ("VmExe", mm.end_code.saturating_sub(mm.start_code).div_ceil(1024)),
-        ("VmLib", kib(mm.exec_pages).saturating_sub(mm.end_code.saturating_sub(mm.start_code).div_ceil(1024))),
+        (
+            "VmExe",
+            mm.end_code.saturating_sub(mm.start_code).div_ceil(1024),
+        ),
+        (
+            "VmLib",
+            kib(mm.exec_pages)
+                .saturating_sub(mm.end_code.saturating_sub(mm.start_code).div_ceil(1024)),
+        ),
         ("VmPTE", 0),
         ("VmSwap", 0),
     ];
@@ -232,8 +280,11 @@ fn status_signals(text: &mut String, task: &Task) {
     let _ = write!(
         text,
         "Threads:\t{}\nSigQ:\t{}/{limit}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\n",
-        signal.nr_threads.load(Ordering::Relaxed), signal::queued_signals(task),
-        task.pending.lock().set, signal.shared_pending.lock().set, load(&task.blocked),
+        signal.nr_threads.load(Ordering::Relaxed),
+        signal::queued_signals(task),
+        task.pending.lock().set,
+        signal.shared_pending.lock().set,
+        load(&task.blocked),
     );
 }
 
@@ -248,9 +299,16 @@ fn status_rights(text: &mut String, task: &Task) {
         "CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\n\
          Cpus_allowed:\t{}\nCpus_allowed_list:\t{}\nMems_allowed:\t1\nMems_allowed_list:\t0\n\
          voluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n",
-        cred.cap_inheritable, cred.cap_permitted, cred.cap_effective, cred.cap_bset, 0,
+        cred.cap_inheritable,
+        cred.cap_permitted,
+        cred.cap_effective,
+        cred.cap_bset,
+        0,
         task.no_new_privs.load(Ordering::Relaxed),
-        mask.mask(width as usize), mask.list(), load(&task.nvcsw), load(&task.nivcsw),
+        mask.mask(width as usize),
+        mask.list(),
+        load(&task.nvcsw),
+        load(&task.nivcsw),
     );
 }
 

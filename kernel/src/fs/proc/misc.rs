@@ -59,7 +59,10 @@ fn stat_line(text: &mut String, name: &str, columns: [u64; NR_STATS]) {
 fn stat_show(text: &mut String) -> Result {
     let mut total = [0; NR_STATS];
     for stat in online_cpus().map(columns) {
-        total.iter_mut().zip(stat).for_each(|(sum, value)| *sum += value);
+        total
+            .iter_mut()
+            .zip(stat)
+            .for_each(|(sum, value)| *sum += value);
     }
     stat_line(text, "cpu ", total);
     for cpu in online_cpus() {
@@ -74,11 +77,17 @@ fn stat_show(text: &mut String) -> Result {
     let _ = write!(
         text,
         "\nctxt {}\nbtime {}\nprocesses {}\nprocs_running {}\nprocs_blocked {blocked}\nsoftirq",
-        sched::core::nr_context_switches(), timekeeping::boot_time_seconds(),
-        crate::kernel::fork::total_forks(), sched::core::nr_running(),
+        sched::core::nr_context_switches(),
+        timekeeping::boot_time_seconds(),
+        crate::kernel::fork::total_forks(),
+        sched::core::nr_running(),
     );
     let counts: Vec<u64> = (0..softirq::NR_SOFTIRQS)
-        .map(|nr| online_cpus().map(|cpu| softirq::softirq_count(cpu, nr)).sum())
+        .map(|nr| {
+            online_cpus()
+                .map(|cpu| softirq::softirq_count(cpu, nr))
+                .sum()
+        })
         .collect();
     let _ = write!(text, " {}", counts.iter().sum::<u64>());
     for count in counts {
@@ -135,7 +144,11 @@ fn swaps_show(text: &mut String) -> Result {
 
 fn timer_list_show(text: &mut String) -> Result {
     let (sources, current) = timekeeping::clocksource_names();
-    let _ = writeln!(text, "Timer List Version: v0.10\nnow at {} nsecs\nclocksources: {sources:?} (current {current})", ktime_get_boottime());
+    let _ = writeln!(
+        text,
+        "Timer List Version: v0.10\nnow at {} nsecs\nclocksources: {sources:?} (current {current})",
+        ktime_get_boottime()
+    );
     for cpu in online_cpus() {
         let device = crate::kernel::time::tick::clockevent_name(cpu).unwrap_or("none");
         let _ = writeln!(text, "cpu: {cpu}\n Clock Event Device: {device}");

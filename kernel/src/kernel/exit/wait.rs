@@ -108,7 +108,12 @@ fn look_at_children(opts: &WaitOpts, me: &Task) -> Look {
         let children: Vec<Arc<Task>> = {
             let _tasklist = TASKLIST.read();
             let family = thread.family.lock();
-            family.children.iter().filter(|c| opts.is_eligible(c)).cloned().collect()
+            family
+                .children
+                .iter()
+                .filter(|c| opts.is_eligible(c))
+                .cloned()
+                .collect()
         };
         for child in &children {
             match consider_child(opts, me, child) {
@@ -226,9 +231,17 @@ fn wait_task_continued(opts: &WaitOpts, child: &Task) -> Option<Found> {
         return None;
     }
     if !opts.wants(WNOWAIT) {
-        child.signal.flags.fetch_and(!sigflags::STOP_CONTINUED, Ordering::AcqRel);
+        child
+            .signal
+            .flags
+            .fetch_and(!sigflags::STOP_CONTINUED, Ordering::AcqRel);
     }
-    Some(report(child, CLD_CONTINUED, STATUS_CONTINUED, uapi::signal::SIGCONT))
+    Some(report(
+        child,
+        CLD_CONTINUED,
+        STATUS_CONTINUED,
+        uapi::signal::SIGCONT,
+    ))
 }
 
 fn report(child: &Task, cause: i32, status: i32, code: i32) -> Found {

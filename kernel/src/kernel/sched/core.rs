@@ -249,7 +249,11 @@ fn switch_mm_irqs_off(rq: &mut Rq, next: &Task) {
 fn load_mm(rq: &mut Rq, mm: &MmStruct) {
     arch::switch_mm(Some(mm));
     let pgd = mm.page_table();
-    if !rq.active_pgd.as_ref().is_some_and(|active| Arc::ptr_eq(active, pgd)) {
+    if !rq
+        .active_pgd
+        .as_ref()
+        .is_some_and(|active| Arc::ptr_eq(active, pgd))
+    {
         rq.prev_pgd = rq.active_pgd.replace(pgd.clone());
     }
 }
@@ -485,7 +489,8 @@ pub(crate) fn sched_fork(parent: &Task, child: &Task) {
     to.weight.set(weight_of(policy, nice));
     to.slice.set(from.slice.get());
     to.cpus_mask.store(from.cpus_mask(), Ordering::Relaxed);
-    to.cpu.store(arch::smp_processor_id() as u32, Ordering::Relaxed);
+    to.cpu
+        .store(arch::smp_processor_id() as u32, Ordering::Relaxed);
 }
 
 /// Weight of a fair task.

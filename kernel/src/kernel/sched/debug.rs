@@ -76,7 +76,13 @@ fn sched_debug_show(text: &mut String) -> Result {
     for cpu in active_cpus() {
         let (running, fair, switches, curr, throttled) = with_rq(cpu, |rq| {
             let curr = rq.curr.as_ref().map_or(0, |task| task.pid());
-            (rq.nr_running, rq.nr_fair, rq.nr_switches, curr, rq.rt.throttled())
+            (
+                rq.nr_running,
+                rq.nr_fair,
+                rq.nr_switches,
+                curr,
+                rq.rt.throttled(),
+            )
         });
         let _ = writeln!(text, "cpu#{cpu}");
         let _ = writeln!(text, "  .nr_running: {running}");
@@ -86,7 +92,10 @@ fn sched_debug_show(text: &mut String) -> Result {
         let _ = writeln!(text, "  .rt_throttled: {}", u32::from(throttled));
     }
     let _ = writeln!(text, "runnable tasks:");
-    let _ = writeln!(text, " S            task   PID  class  vruntime-ns  switches  prio  exec-ns");
+    let _ = writeln!(
+        text,
+        " S            task   PID  class  vruntime-ns  switches  prio  exec-ns"
+    );
     for task in pid::all_tasks() {
         show_task(text, &task);
     }

@@ -147,7 +147,10 @@ impl CfsRq {
             Some(se) => {
                 let weight = se.weight.get();
                 let weighted = self.key(se).wrapping_mul(weight as i64);
-                (self.tree_key.wrapping_add(weighted), self.tree_load + weight)
+                (
+                    self.tree_key.wrapping_add(weighted),
+                    self.tree_load + weight,
+                )
             }
             None => (self.tree_key, self.tree_load),
         }
@@ -235,7 +238,10 @@ impl CfsRq {
         se.exec_start.set(now);
         se.sum_exec_runtime.set(se.sum_exec_runtime.get() + delta);
         let weight = se.weight.get();
-        let vruntime = se.vruntime.get().wrapping_add(calc_delta_fair(delta, weight));
+        let vruntime = se
+            .vruntime
+            .get()
+            .wrapping_add(calc_delta_fair(delta, weight));
         se.vruntime.set(vruntime);
         if VTime(vruntime) < VTime(se.deadline.get()) {
             return false;

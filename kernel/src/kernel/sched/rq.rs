@@ -11,8 +11,8 @@ use super::rt::RtRq;
 use super::stop_task::StopRq;
 use super::task::{Task, tif};
 use crate::arch;
-use crate::mm::pgtable::PageTable;
 use crate::mm::percpu::PerCpu;
+use crate::mm::pgtable::PageTable;
 use crate::prelude::*;
 
 /// Runnable tasks of one CPU, and the one that runs.
@@ -240,7 +240,11 @@ impl Rq {
 
     fn idle_unless_running(&self) -> Option<Arc<Task>> {
         let curr_is_idle = self.curr.as_ref()?.se.class() == Class::Idle;
-        if curr_is_idle { None } else { self.idle.clone() }
+        if curr_is_idle {
+            None
+        } else {
+            self.idle.clone()
+        }
     }
 
     /// Class by class; the running task, if runnable, was put back before.
@@ -278,7 +282,9 @@ impl Rq {
         if curr.test_tif(tif::NEED_RESCHED) {
             return;
         }
-        let before = curr.thread_flags.fetch_or(tif::NEED_RESCHED, Ordering::SeqCst);
+        let before = curr
+            .thread_flags
+            .fetch_or(tif::NEED_RESCHED, Ordering::SeqCst);
         let here = self.cpu as usize == arch::smp_processor_id();
         if !here && before & tif::POLLING_NRFLAG == 0 {
             arch::smp_send_reschedule(self.cpu as usize);
