@@ -36,6 +36,14 @@ pub fn kernel(features: &[&'static str]) -> Kernel {
         .clone()
 }
 
+/// Linux gives up if the timer of a busy emulator seems not to tick, unless it is told not to look.
+pub fn adapted_cmdline(cmdline: String) -> String {
+    match std::env::var_os(OTHER_KERNEL) {
+        Some(_) => format!("no_timer_check {cmdline}"),
+        None => cmdline,
+    }
+}
+
 /// The tree of the default initramfs.
 pub fn default_tree() -> Initramfs {
     static TREE: OnceLock<Initramfs> = OnceLock::new();

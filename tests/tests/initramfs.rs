@@ -111,7 +111,13 @@ fn every_attribute_of_a_member_arrives() {
         member(0, file_type::DIRECTORY | 0o755, "m", b"", (0, 0));
         member(1, file_type::REGULAR | 0o640, "m/file", b"12345", (0, 0));
         member(2, file_type::DIRECTORY | 0o710, "m/folder", b"", (0, 0));
-        member(3, file_type::SYMLINK | 0o777, "m/link", b"to/nowhere", (0, 0));
+        member(
+            3,
+            file_type::SYMLINK | 0o777,
+            "m/link",
+            b"to/nowhere",
+            (0, 0),
+        );
         member(4, file_type::CHARACTER | 0o666, "m/null", b"", (1, 3));
         member(5, file_type::BLOCK | 0o600, "m/disk", b"", (8, 300));
         member(6, file_type::FIFO | 0o622, "m/pipe", b"", (0, 0));
