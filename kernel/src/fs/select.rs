@@ -117,7 +117,12 @@ impl PollArray {
     /// Fills in what the files report; returns how many report something.
     fn scan(&mut self, files: &FilesStruct, mut table: Option<&mut PollTable>) -> usize {
         let mut count = 0;
-        for batch in self.raw.as_chunks_mut::<{ Pollfd::SIZE }>().0.chunks_mut(BATCH) {
+        for batch in self
+            .raw
+            .as_chunks_mut::<{ Pollfd::SIZE }>()
+            .0
+            .chunks_mut(BATCH)
+        {
             let mut fds = [-1; BATCH];
             for (fd, raw) in fds.iter_mut().zip(batch.iter()) {
                 *fd = Pollfd::read_from(raw).fd;

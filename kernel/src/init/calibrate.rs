@@ -133,7 +133,10 @@ mod tests {
     fn the_refinement_comes_within_a_256th_of_the_truth() {
         for truth in [5_000u64, 1_234_567, 9_600_000] {
             let found = converge(|loops| loops >= truth);
-            assert!(found <= truth && truth - found <= truth / 128, "{found} {truth}");
+            assert!(
+                found <= truth && truth - found <= truth / 128,
+                "{found} {truth}"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@ use core::panic::Location;
 use core::sync::atomic::Ordering;
 
 use crate::arch;
+use crate::init::version;
 use crate::kernel::panic::{self, Taint};
 use crate::kernel::sched::task::TASK_COMM_LEN;
 
@@ -55,13 +56,17 @@ fn printk_default(args: fmt::Arguments<'_>) {
 /// `dump_stack_print_info`). Any context.
 pub fn dump_stack_print_info() {
     let (pid, comm) = running_task();
-    let len = comm.iter().position(|&byte| byte == 0).unwrap_or(TASK_COMM_LEN);
+    let len = comm
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(TASK_COMM_LEN);
     printk_default(format_args!(
-        "CPU: {} PID: {pid} Comm: {} {} {} #1",
+        "CPU: {} PID: {pid} Comm: {} {} {} #{}",
         arch::smp_processor_id(),
         core::str::from_utf8(&comm[..len]).unwrap_or("?"),
         panic::print_tainted(),
-        env!("CARGO_PKG_VERSION"),
+        version::RELEASE,
+        version::BUILD,
     ));
 }
 

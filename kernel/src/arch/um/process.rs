@@ -3,7 +3,7 @@
 
 use core::cell::RefCell;
 
-use uapi::signal::{KernelSigaction, Sigset, Siginfo, StackT};
+use uapi::signal::{KernelSigaction, Siginfo, Sigset, StackT};
 
 use crate::kernel::sched::task::Task;
 use crate::mm::UserAddr;

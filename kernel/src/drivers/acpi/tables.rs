@@ -164,7 +164,10 @@ impl IntiFlags {
     pub fn words(self) -> (&'static str, &'static str) {
         let polarity = ["dfl", "high", "res", "low"];
         let trigger = ["dfl", "edge", "res", "level"];
-        (polarity[usize::from(self.0 & 3)], trigger[usize::from(self.0 >> 2 & 3)])
+        (
+            polarity[usize::from(self.0 & 3)],
+            trigger[usize::from(self.0 >> 2 & 3)],
+        )
     }
 }
 
@@ -423,7 +426,10 @@ pub fn mcfg_entries(table: &[u8]) -> impl Iterator<Item = McfgEntry> {
 pub fn find_s5(dsdt: &[u8]) -> Option<(u8, u8)> {
     const NAME_OP: u8 = 0x08;
     let body = dsdt.get(HEADER_SIZE..)?;
-    let starts = body.windows(4).enumerate().filter(|(_, name)| *name == b"_S5_");
+    let starts = body
+        .windows(4)
+        .enumerate()
+        .filter(|(_, name)| *name == b"_S5_");
     starts.map(|(at, _)| at).find_map(|at| {
         let named = at >= 1 && body[at - 1] == NAME_OP;
         let rooted = at >= 2 && body[at - 1] == b'\\' && body[at - 2] == NAME_OP;
@@ -487,7 +493,9 @@ mod tests {
         bytes.extend(0x1ffe_0000u32.to_le_bytes());
         bytes.resize(Rsdp::SIZE, 0);
         assert!(Rsdp::parse(&bytes).is_none());
-        let sum = bytes[..20].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+        let sum = bytes[..20]
+            .iter()
+            .fold(0u8, |sum, byte| sum.wrapping_add(*byte));
         bytes[8] = 0u8.wrapping_sub(sum);
         let rsdp = Rsdp::parse(&bytes).unwrap();
         assert_eq!((rsdp.revision, rsdp.rsdt, rsdp.xsdt), (0, 0x1ffe_0000, 0));
@@ -519,9 +527,27 @@ mod tests {
         assert_eq!(madt.local_apic_address(), 0xfee0_0000);
         let entries: Vec<MadtEntry> = madt.entries().collect();
         assert_eq!(entries.len(), 5);
-        assert!(matches!(entries[0], MadtEntry::LocalApic { apic_id: 5, enabled: true, .. }));
-        assert!(matches!(entries[1], MadtEntry::IoApic { address: 0xfec0_0000, .. }));
-        let MadtEntry::Override { source: 9, gsi: 9, flags } = entries[2] else {
+        assert!(matches!(
+            entries[0],
+            MadtEntry::LocalApic {
+                apic_id: 5,
+                enabled: true,
+                ..
+            }
+        ));
+        assert!(matches!(
+            entries[1],
+            MadtEntry::IoApic {
+                address: 0xfec0_0000,
+                ..
+            }
+        ));
+        let MadtEntry::Override {
+            source: 9,
+            gsi: 9,
+            flags,
+        } = entries[2]
+        else {
             panic!("an override");
         };
         assert!(flags.is_level() && !flags.is_active_low());

@@ -33,7 +33,11 @@ impl RawTime {
     pub fn to_unix(self) -> Option<u64> {
         let number = |value: u8| {
             let binary = self.control & RTC_DM_BINARY != 0;
-            u64::from(if binary { value } else { (value >> 4) * 10 + (value & 15) })
+            u64::from(if binary {
+                value
+            } else {
+                (value >> 4) * 10 + (value & 15)
+            })
         };
         let mut hours = number(self.hours & !PM);
         if self.control & RTC_24H == 0 {
@@ -57,9 +61,13 @@ impl RawTime {
     }
 }
 
+fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
 fn days_in(year: u64, month: u64) -> u64 {
     match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if is_leap(year) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,
@@ -69,7 +77,11 @@ fn days_in(year: u64, month: u64) -> u64 {
 /// Seconds since 1970 of a Gregorian date from then on (Linux: kernel/time/time.c, `mktime64`).
 pub fn mktime64(year: u64, month: u64, day: u64, hour: u64, minute: u64, second: u64) -> u64 {
     // March is the first month: the leap day comes last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let leap_days = year / 4 - year / 100 + year / 400;
     let day_of_year = (153 * month + 2) / 5 + day - 1;
     let days = year * 365 + leap_days + day_of_year - 719_468;
@@ -101,9 +113,17 @@ mod tests {
         };
         let expected = mktime64(1999, 12, 31, 23, 30, 59);
         assert_eq!(bcd.to_unix(), Some(expected));
-        let twelve = RawTime { hours: 0x11 | PM, control: 0, ..bcd };
+        let twelve = RawTime {
+            hours: 0x11 | PM,
+            control: 0,
+            ..bcd
+        };
         assert_eq!(twelve.to_unix(), Some(expected));
-        let midnight = RawTime { hours: 0x12, control: 0, ..bcd };
+        let midnight = RawTime {
+            hours: 0x12,
+            control: 0,
+            ..bcd
+        };
         assert_eq!(midnight.to_unix(), Some(expected - 23 * 3600));
         let binary = RawTime {
             seconds: 59,

@@ -80,7 +80,10 @@ impl IrqDesc {
     }
     pub(super) fn count_one(&self) {
         let counter = &self.counts[arch::smp_processor_id()];
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        counter.store(
+            counter.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
     }
     /// Connects it with a chip (Linux: `irq_set_chip_and_handler_name`). `hwirq` is shown to
     /// people, `data` is what the chip's functions get.
@@ -109,7 +112,9 @@ pub fn irq_alloc_desc(irq: u32) -> Result<&'static IrqDesc> {
 
 /// All descriptors in the order of their numbers.
 pub fn for_each_desc() -> impl Iterator<Item = &'static IrqDesc> {
-    IRQ_DESC.iter().filter_map(|slot| slot.get().map(|desc| &**desc))
+    IRQ_DESC
+        .iter()
+        .filter_map(|slot| slot.get().map(|desc| &**desc))
 }
 
 /// Makes the ISA interrupts' descriptors (Linux: `early_irq_init`). Needs the allocator.

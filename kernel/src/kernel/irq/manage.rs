@@ -81,7 +81,8 @@ fn add_action(state: &mut DescState, action: IrqAction) -> Result<Arc<[IrqAction
     }
     let shared = |action: &IrqAction| action.flags.contains(IrqfFlags::SHARED);
     let first = state.actions.is_empty();
-    if !first && !(shared(&action) && state.actions.iter().all(shared)) {
+    let all_shared = shared(&action) && state.actions.iter().all(shared);
+    if !first && !all_shared {
         return Err(Errno::EBUSY);
     }
     let auto_enable = !action.flags.contains(IrqfFlags::NO_AUTOEN);
@@ -169,7 +170,10 @@ pub fn enable_irq(irq: u32) {
 pub fn irq_set_type(irq: u32, trigger: Trigger) -> Result {
     let desc = irq_to_desc(irq).ok_or(Errno::EINVAL)?;
     let state = desc.state.lock();
-    state.chip.ok_or(Errno::EINVAL)?.set_type(state.chip_data, trigger)
+    state
+        .chip
+        .ok_or(Errno::EINVAL)?
+        .set_type(state.chip_data, trigger)
 }
 
 /// Sends `irq` to `cpu` (Linux: `irq_set_affinity`). Errors: EINVAL.
@@ -179,7 +183,10 @@ pub fn irq_set_affinity(irq: u32, cpu: usize) -> Result {
         return Err(Errno::EINVAL);
     }
     let state = desc.state.lock();
-    state.chip.ok_or(Errno::EINVAL)?.set_affinity(state.chip_data, cpu)
+    state
+        .chip
+        .ok_or(Errno::EINVAL)?
+        .set_affinity(state.chip_data, cpu)
 }
 
 #[cfg(test)]
@@ -267,7 +274,10 @@ mod tests {
         assert_eq!(request_irq(400, first.clone(), "none"), Err(Errno::EINVAL));
         let shared = IrqfFlags::SHARED;
         request_irq_flags(120, first.clone(), shared, "first").unwrap();
-        assert_eq!(request_irq(120, second.clone(), "second"), Err(Errno::EBUSY));
+        assert_eq!(
+            request_irq(120, second.clone(), "second"),
+            Err(Errno::EBUSY)
+        );
         request_irq_flags(120, second, shared, "second").unwrap();
         generic_handle_irq(120);
         free_irq(120, &first);

@@ -57,7 +57,11 @@ fn show_desc(out: &mut String, desc: &IrqDesc, width: usize, cpus: &[usize]) {
     for &cpu in cpus {
         count(out, desc.count_on(cpu));
     }
-    out.push_str(&format!(" {:>8} {hwirq:width$}-{:<8}", chip.unwrap_or("None"), flow.name()));
+    out.push_str(&format!(
+        " {:>8} {hwirq:width$}-{:<8}",
+        chip.unwrap_or("None"),
+        flow.name()
+    ));
     for (index, action) in actions.iter().enumerate() {
         out.push_str(if index == 0 { "  " } else { ", " });
         out.push_str(&action.name);
@@ -105,6 +109,9 @@ mod tests {
         show_interrupts(&mut text).unwrap();
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("           CPU0       "));
-        assert_eq!(lines.next(), Some("  0:          1   IO-APIC   2-edge      timer"));
+        assert_eq!(
+            lines.next(),
+            Some("  0:          1   IO-APIC   2-edge      timer")
+        );
     }
 }

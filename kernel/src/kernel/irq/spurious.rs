@@ -37,7 +37,10 @@ pub(super) fn note_interrupt(desc: &IrqDesc, state: &mut DescState, result: IrqR
 }
 
 fn report_bad_irq(desc: &IrqDesc, state: &DescState) {
-    pr_err!("irq {}: nobody cared (try booting with the \"irqpoll\" option)", desc.irq());
+    pr_err!(
+        "irq {}: nobody cared (try booting with the \"irqpoll\" option)",
+        desc.irq()
+    );
     arch::dump_stack();
     pr_err!("handlers:");
     for action in state.actions.iter() {

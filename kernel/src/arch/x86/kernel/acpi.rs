@@ -157,10 +157,14 @@ fn find_rsdp(params: &BootParams) -> Option<(u64, Rsdp)> {
     if let Some(found) = params.rsdp.and_then(|address| at(address.as_u64())) {
         return Some(found);
     }
-    let ebda = with_bytes(0x40e, 2, |bytes| u64::from(bytes[0]) << 4 | u64::from(bytes[1]) << 12)?;
-    let ebda = (0x8_0000..0xa_0000).contains(&ebda).then_some(ebda..ebda + 1024);
+    let ebda = with_bytes(0x40e, 2, |bytes| {
+        u64::from(bytes[0]) << 4 | u64::from(bytes[1]) << 12
+    })?;
+    let ebda = (0x8_0000..0xa_0000)
+        .contains(&ebda)
+        .then_some(ebda..ebda + 1024);
     ebda.into_iter()
-        .chain([0xe_0000..0x10_0000])
+        .chain(core::iter::once(0xe_0000..0x10_0000))
         .find_map(|range| scan(range).and_then(at))
 }
 
@@ -184,7 +188,11 @@ pub fn acpi_boot_init(params: &BootParams) {
     };
     let size = if rsdp.revision >= 2 { 0x24 } else { 0x14 };
     pr_info!("ACPI: Early table checksum verification disabled");
-    pr_info!("ACPI: RSDP 0x{address:016X} {size:06X} (v{:02} {})", rsdp.revision, rsdp.oem_id);
+    pr_info!(
+        "ACPI: RSDP 0x{address:016X} {size:06X} (v{:02} {})",
+        rsdp.revision,
+        rsdp.oem_id
+    );
     let mut info = AcpiInfo::new();
     let root = if rsdp.xsdt != 0 { rsdp.xsdt } else { rsdp.rsdt };
     with_table(root, |header, bytes| {
@@ -235,12 +243,7 @@ fn read_madt(info: &mut AcpiInfo, bytes: &[u8]) {
                 apic_id,
                 enabled,
                 ..
-            } if enabled && apic_id != u32::MAX => {
-                // Firmware may list a CPU both as local APIC and as x2APIC.
-                if info.cpus.iter().all(|cpu| cpu.apic_id != apic_id) {
-                    info.cpus.push(CpuEntry { processor, apic_id });
-                }
-            }
+            } => add_cpu(info, CpuEntry { processor, apic_id }, enabled),
             MadtEntry::IoApic {
                 id,
                 address,
@@ -265,6 +268,14 @@ fn read_madt(info: &mut AcpiInfo, bytes: &[u8]) {
             }
             _ => {}
         }
+    }
+}
+
+/// Firmware may list a CPU both as local APIC and as x2APIC, and CPUs that cannot be used.
+fn add_cpu(info: &mut AcpiInfo, cpu: CpuEntry, enabled: bool) {
+    let known = info.cpus.iter().any(|other| other.apic_id == cpu.apic_id);
+    if enabled && cpu.apic_id != u32::MAX && !known {
+        info.cpus.push(cpu);
     }
 }
 

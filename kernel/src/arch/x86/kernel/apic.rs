@@ -106,7 +106,11 @@ pub fn eoi() {
 /// This CPU's APIC number.
 pub fn read_id() -> u32 {
     let id = read(reg::ID);
-    if X2APIC.load(Ordering::Relaxed) { id } else { id >> 24 }
+    if X2APIC.load(Ordering::Relaxed) {
+        id
+    } else {
+        id >> 24
+    }
 }
 
 /// The APIC number of `cpu`.
@@ -135,11 +139,18 @@ pub fn init_apic_mappings() -> bool {
         X2APIC.store(true, Ordering::Relaxed);
         return true;
     }
-    let address = acpi().local_apic.unwrap_or(PhysAddr::new(base & 0x000f_ffff_ffff_f000));
+    let address = acpi()
+        .local_apic
+        .unwrap_or(PhysAddr::new(base & 0x000f_ffff_ffff_f000));
     if base & APICBASE_ENABLE == 0 {
         pr_info!("Local APIC disabled by BIOS -- reenabling.");
         // SAFETY: an address of the register page, which nothing else uses.
-        unsafe { wrmsr(MSR_IA32_APICBASE, address.as_u64() | APICBASE_ENABLE | base & 1 << 8) };
+        unsafe {
+            wrmsr(
+                MSR_IA32_APICBASE,
+                address.as_u64() | APICBASE_ENABLE | base & 1 << 8,
+            )
+        };
     }
     match ioremap(address, 4096, Cache::Uncached) {
         Ok(mapped) => MMIO.store(mapped.as_u64(), Ordering::Relaxed),
@@ -157,10 +168,17 @@ pub fn setup_local_apic() {
         write(reg::DEST_FORMAT, u32::MAX);
         write(reg::LOGICAL_DEST, 1 << (24 + smp_processor_id() % 8));
     }
-    write(reg::SPURIOUS, SPURIOUS_APIC_ENABLED | u32::from(SPURIOUS_APIC_VECTOR));
+    write(
+        reg::SPURIOUS,
+        SPURIOUS_APIC_ENABLED | u32::from(SPURIOUS_APIC_VECTOR),
+    );
     // The PIC's interrupts go through LINT0 until the I/O APIC takes over.
     write(reg::LVT_LINT0, DELIVERY_EXTINT | LVT_MASKED);
-    let lint1 = if smp_processor_id() == 0 { DELIVERY_NMI } else { DELIVERY_NMI | LVT_MASKED };
+    let lint1 = if smp_processor_id() == 0 {
+        DELIVERY_NMI
+    } else {
+        DELIVERY_NMI | LVT_MASKED
+    };
     write(reg::LVT_LINT1, lint1);
     write(reg::LVT_TIMER, LVT_MASKED | u32::from(LOCAL_TIMER_VECTOR));
     let max_lvt = read(reg::VERSION) >> 16 & 0xff;
@@ -263,7 +281,10 @@ pub fn send_init_sipi(apic_id: u32, start_page: u8) {
     send_ipi(apic_id, DELIVERY_INIT | ICR_ASSERT);
     crate::arch::mdelay(10);
     for _ in 0..2 {
-        send_ipi(apic_id, DELIVERY_STARTUP | ICR_ASSERT | u32::from(start_page));
+        send_ipi(
+            apic_id,
+            DELIVERY_STARTUP | ICR_ASSERT | u32::from(start_page),
+        );
         crate::arch::udelay(200);
     }
 }
@@ -333,7 +354,10 @@ pub fn setup_apic_timer() -> bool {
     }
     let cpu = smp_processor_id();
     let device: Arc<dyn ClockEventDevice> = if has_tsc_deadline() {
-        write(reg::LVT_TIMER, LVT_TSC_DEADLINE | u32::from(LOCAL_TIMER_VECTOR));
+        write(
+            reg::LVT_TIMER,
+            LVT_TSC_DEADLINE | u32::from(LOCAL_TIMER_VECTOR),
+        );
         // SAFETY: the mode must be set before the first deadline is written.
         unsafe { _mm_mfence() };
         if cpu == 0 {
@@ -355,22 +379,38 @@ pub fn setup_apic_timer() -> bool {
 /// Counts the timer's ticks in a millisecond of the TSC or another reference
 /// (Linux: `calibrate_APIC_clock`).
 fn calibrate_apic_clock() -> bool {
-    const WINDOW_US: u64 = 1000;
+    const WARM_UP_NS: u64 = 50_000;
+    const WINDOW_NS: u64 = 1_000_000;
     write(reg::TIMER_DIVIDE, DIVIDE_BY_16);
     write(reg::LVT_TIMER, LVT_MASKED | u32::from(LOCAL_TIMER_VECTOR));
-    write(reg::TIMER_INITIAL, u32::MAX);
-    let Some(elapsed_ns) = tsc::reference_wait(WINDOW_US * 1000) else {
+    // The first round brings code and registers into the caches (or an emulator's translation).
+    let _ = count_timer_ticks(WARM_UP_NS);
+    let Some((ticks, elapsed_ns)) = count_timer_ticks(WINDOW_NS) else {
         pr_warn!("APIC frequency cannot be measured, disabling apic timer");
         return false;
     };
-    let ticks = u64::from(u32::MAX - read(reg::TIMER_CURRENT));
-    write(reg::TIMER_INITIAL, 0);
     let hz = u128::from(ticks) * u128::from(NSEC_PER_SEC) / u128::from(elapsed_ns.max(1));
     if hz < 100_000 {
         pr_warn!("APIC frequency too slow, disabling apic timer");
         return false;
     }
-    pr_debug!("..... host bus clock speed is {}.{:04} MHz.", hz * 16 / 1_000_000, hz * 16 / 100 % 10_000);
+    pr_debug!(
+        "..... host bus clock speed is {}.{:04} MHz.",
+        hz * 16 / 1_000_000,
+        hz * 16 / 100 % 10_000
+    );
     TIMER_HZ.store(hz as u64, Ordering::Relaxed);
     true
+}
+
+/// Lets the timer run for about `ns`; the ticks it made, and how long it really was.
+fn count_timer_ticks(ns: u64) -> Option<(u32, u64)> {
+    let stopwatch = tsc::Stopwatch::find()?;
+    write(reg::TIMER_INITIAL, u32::MAX);
+    let start = stopwatch.now();
+    stopwatch.wait_until(start, ns)?;
+    let current = read(reg::TIMER_CURRENT);
+    let elapsed = stopwatch.elapsed_ns(start);
+    write(reg::TIMER_INITIAL, 0);
+    Some((u32::MAX - current, elapsed))
 }

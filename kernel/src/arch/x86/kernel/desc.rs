@@ -161,8 +161,7 @@ pub fn cpu_init_exception_handling(stacks: &CpuStacks) {
 fn set_tss_descriptor(gdt: &mut [u64; GDT_ENTRIES], base: u64) {
     let index = usize::from(TSS_SELECTOR >> 3);
     let limit = size_of::<TaskStateSegment>() as u64 - 1;
-    gdt[index] =
-        TSS_AVAILABLE | limit | (base & 0xff_ffff) << 16 | (base >> 24 & 0xff) << 56;
+    gdt[index] = TSS_AVAILABLE | limit | (base & 0xff_ffff) << 16 | (base >> 24 & 0xff) << 56;
     gdt[index + 1] = base >> 32;
 }
 
@@ -209,7 +208,12 @@ pub fn cpu_init() {
     // SAFETY: the entry for 64-bit code.
     unsafe { wrmsr(MSR_LSTAR, entry_64::entry_SYSCALL_64 as *const () as u64) };
     // SAFETY: the entry for 32-bit code, which answers ENOSYS.
-    unsafe { wrmsr(MSR_CSTAR, entry_64::entry_SYSCALL_compat as *const () as u64) };
+    unsafe {
+        wrmsr(
+            MSR_CSTAR,
+            entry_64::entry_SYSCALL_compat as *const () as u64,
+        )
+    };
     // SAFETY: entry code starts with interrupts, single step and the direction flag off.
     unsafe { wrmsr(MSR_SYSCALL_MASK, SYSCALL_FLAGS_CLEARED) };
     // SAFETY: SYSCALL is ready now.
@@ -277,7 +281,10 @@ pub fn in_exception_stack(addr: u64) -> Option<(StackType, u64, u64)> {
     let tables = CPU_TABLES.raw_this();
     // SAFETY: the IST values do not change after `cpu_init_exception_handling`.
     let tops = unsafe { (*tables.tss.get()).interrupt_stack_table };
-    for (slot, kind) in [Ist::Df, Ist::Nmi, Ist::Db, Ist::Mce].into_iter().enumerate() {
+    for (slot, kind) in [Ist::Df, Ist::Nmi, Ist::Db, Ist::Mce]
+        .into_iter()
+        .enumerate()
+    {
         let end = { tops }[slot].as_u64() + 16;
         let begin = end.wrapping_sub(EXCEPTION_STKSZ as u64);
         if (begin..end).contains(&addr) {

@@ -13,9 +13,9 @@ use crate::arch::x86::asm::msr::{MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, r
 use crate::arch::x86::asm::percpu::top_of_stack;
 use crate::arch::x86::asm::ptrace::PtRegs;
 use crate::arch::x86::mm::maccess::copy_from_kernel_nofault;
-use crate::arch::{irqs_disabled, local_irq_disable, smp_processor_id};
+use crate::arch::{local_irq_disable, smp_processor_id};
 use crate::kernel::panic::{self, Taint, panic};
-use crate::kernel::{bug, preempt, sched};
+use crate::kernel::{bug, preempt};
 use crate::mm::UserAddr;
 use crate::prelude::*;
 
@@ -72,7 +72,10 @@ fn oops_end(regs: &PtRegs, sig: i32) {
 /// The header and the body of a report (Linux: `__die`).
 fn show_oops(what: fmt::Arguments<'_>, regs: &PtRegs, error_code: u64) {
     let count = DIE_COUNTER.fetch_add(1, Ordering::Relaxed) + 1;
-    printk_default(format_args!("{what}: {:04x} [#{count}] SMP", error_code & 0xffff));
+    printk_default(format_args!(
+        "{what}: {:04x} [#{count}] SMP",
+        error_code & 0xffff
+    ));
     show_regs(regs);
 }
 
@@ -245,7 +248,9 @@ fn read_frame(fp: u64) -> Option<Frame> {
         let regs = fp - 1;
         on_known_stack(regs, size_of::<PtRegs>())?;
         // SAFETY: entry code put a frame there; it is on a stack of ours, which stays mapped.
-        return Some(Frame::Regs(unsafe { &*(regs as *const PtRegs) }));
+        let regs = unsafe { &*(regs as *const PtRegs) };
+        // A kernel thread's frame is empty: it has never been in user space.
+        return (regs.cs != 0).then_some(Frame::Regs(regs));
     }
     if fp == 0 || fp & 7 != 0 {
         return None;
@@ -381,12 +386,4 @@ pub fn handle_stack_overflow(regs: &PtRegs, address: u64, hit: GuardHit) -> ! {
     );
     die("stack guard page", regs, 0, 0);
     panic(format_args!("{name} stack guard hit"));
-}
-
-/// Whether interrupts were off when the report was made; Linux notes it about the dead task.
-pub fn note_irqs_at_death() {
-    let task = sched::current();
-    if irqs_disabled() {
-        pr_info!("note: {}[{}] exited with irqs disabled", task.comm(), task.pid());
-    }
 }

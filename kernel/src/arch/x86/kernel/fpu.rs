@@ -83,8 +83,15 @@ pub fn fpu_init_system() {
         "AVX-512 Hi256",
         "AVX-512 ZMM_Hi256",
     ];
-    for (bit, name) in NAMES.iter().enumerate().filter(|(bit, _)| features & 1 << bit != 0) {
-        pr_info!("x86/fpu: Supporting XSAVE feature 0x{:03x}: '{name}'", 1 << bit);
+    for (bit, name) in NAMES
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| features & 1 << bit != 0)
+    {
+        pr_info!(
+            "x86/fpu: Supporting XSAVE feature 0x{:03x}: '{name}'",
+            1 << bit
+        );
     }
     for bit in (2..8).filter(|bit| features & 1 << bit != 0) {
         let leaf = __cpuid_count(0xd, bit);
@@ -218,7 +225,9 @@ impl Fpu {
     pub fn is_loaded_here(&self) -> bool {
         let owner = FPREGS_OWNER.raw_this().load(Ordering::Relaxed);
         self.last_cpu == smp_processor_id() as i32
-            && self.buffer.is_some_and(|buffer| buffer.addr().get() == owner)
+            && self
+                .buffer
+                .is_some_and(|buffer| buffer.addr().get() == owner)
     }
     /// Registers to buffer. The task is running here and interrupts are off.
     #[inline]

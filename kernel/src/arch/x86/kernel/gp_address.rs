@@ -28,7 +28,7 @@ impl fmt::Display for Description {
 }
 
 fn is_canonical(addr: u64) -> bool {
-    addr < TASK_SIZE || addr >= 0xffff_8000_0000_0000
+    !(TASK_SIZE..0xffff_8000_0000_0000).contains(&addr)
 }
 
 /// Looks at the instruction that faulted.

@@ -2,7 +2,8 @@
 
 use crate::arch::x86::asm::io::{inb, outb};
 use crate::kernel::irq::{IrqReturn, IrqfFlags, request_irq_flags};
-use crate::kernel::time::{ClockEventDevice, NSEC_PER_SEC, clockevents_register_device};
+use crate::kernel::time::tick::tick_periodic;
+use crate::kernel::time::{ClockEventDevice, HZ, NSEC_PER_SEC, clockevents_register_device};
 use crate::prelude::*;
 
 /// Counts in a second.
@@ -79,6 +80,23 @@ pub fn setup_pit_timer() -> bool {
         return false;
     }
     clockevents_register_device(0, Arc::new(PitDevice));
+    true
+}
+
+/// Makes channel 0 tick [`HZ`] times a second: on a machine where nothing else counts, the ticks
+/// themselves are the clock. False: its interrupt cannot be had.
+pub fn setup_pit_periodic() -> bool {
+    let latch = ((PIT_TICK_RATE + HZ / 2) / HZ) as u16;
+    let handler = Arc::new(|| {
+        tick_periodic();
+        IrqReturn::Handled
+    });
+    if request_irq_flags(0, handler, IrqfFlags::TIMER, "timer").is_err() {
+        return false;
+    }
+    write(PIT_MODE, 0x34); // channel 0, low then high byte, mode 2
+    write(PIT_CH0, latch as u8);
+    write(PIT_CH0, (latch >> 8) as u8);
     true
 }
 

@@ -73,7 +73,11 @@ fn write_mask() {
 
 /// Whether the controller is really serving `irq`; if not, the interrupt was spurious.
 fn in_service(irq: u32) -> bool {
-    let (port, bit) = if irq < 8 { (MASTER_COMMAND, irq) } else { (SLAVE_COMMAND, irq - 8) };
+    let (port, bit) = if irq < 8 {
+        (MASTER_COMMAND, irq)
+    } else {
+        (SLAVE_COMMAND, irq - 8)
+    };
     // SAFETY: selects which register the next read shows.
     unsafe { outb(port, OCW3_READ_ISR) };
     // SAFETY: reading has no effect.

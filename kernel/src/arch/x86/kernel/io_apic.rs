@@ -185,7 +185,11 @@ fn connect(irq: u32, gsi: u32, trigger: Trigger, vector: u8) -> bool {
         entry,
     });
     drop(state);
-    let flow = if trigger.is_level() { Flow::FastEoi } else { Flow::Edge };
+    let flow = if trigger.is_level() {
+        Flow::FastEoi
+    } else {
+        Flow::Edge
+    };
     match irq_alloc_desc(irq) {
         Ok(desc) => desc.set_chip(&IO_APIC, pin, irq, flow),
         Err(_) => return false,
@@ -195,7 +199,11 @@ fn connect(irq: u32, gsi: u32, trigger: Trigger, vector: u8) -> bool {
 
 fn trigger_bits(trigger: Trigger) -> u64 {
     let level = if trigger.is_level() { ENTRY_LEVEL } else { 0 };
-    let low = if trigger.is_active_low() { ENTRY_ACTIVE_LOW } else { 0 };
+    let low = if trigger.is_active_low() {
+        ENTRY_ACTIVE_LOW
+    } else {
+        0
+    };
     level | low
 }
 
@@ -214,7 +222,11 @@ pub fn register_gsi(gsi: u32, trigger: Trigger) -> Result<u32> {
         Some(None) => {}
     }
     let vector = irq::allocate_vector(gsi)?;
-    if connect(gsi, gsi, trigger, vector) { Ok(gsi) } else { Err(Errno::ENODEV) }
+    if connect(gsi, gsi, trigger, vector) {
+        Ok(gsi)
+    } else {
+        Err(Errno::ENODEV)
+    }
 }
 
 /// The I/O APICs as the generic layer sees them; the chip's number is the interrupt number.
@@ -249,7 +261,9 @@ impl IrqChip for IoApicChip {
     }
     fn set_type(&self, irq: u32, trigger: Trigger) -> Result {
         let bits = trigger_bits(trigger);
-        change(irq, |entry| entry & !(ENTRY_LEVEL | ENTRY_ACTIVE_LOW) | bits);
+        change(irq, |entry| {
+            entry & !(ENTRY_LEVEL | ENTRY_ACTIVE_LOW) | bits
+        });
         Ok(())
     }
     fn set_affinity(&self, irq: u32, cpu: usize) -> Result {
@@ -263,8 +277,11 @@ impl IrqChip for IoApicChip {
 }
 
 /// Masks every line: before a restart (Linux: `disable_IO_APIC`).
+/// The code that restarts may have been interrupted inside the lock: then they stay as they are.
 pub fn disable() {
-    let state = STATE.lock();
+    let Some(state) = STATE.try_lock() else {
+        return;
+    };
     for apic in &state.apics[..state.count] {
         (0..apic.pins).for_each(|pin| apic.write_entry(pin, ENTRY_MASKED));
     }

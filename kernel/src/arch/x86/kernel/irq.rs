@@ -97,7 +97,10 @@ fn handle_vector(regs: &mut PtRegs, vector: u8) {
 
 fn count(counter: &AtomicU32) {
     // Only this CPU writes it, with interrupts off.
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(1),
+        Ordering::Relaxed,
+    );
 }
 
 /// A device's vector (Linux: `common_interrupt`).
@@ -163,14 +166,34 @@ fn stop_this_cpu() -> ! {
 pub fn arch_show_interrupts(out: &mut String, width: usize, cpus: &[usize]) {
     type Counter = fn(usize) -> u32;
     const ROWS: [(&str, Counter, &str); 13] = [
-        ("NMI", |cpu| nmi::NMI_COUNT.on(cpu).load(Ordering::Relaxed), "Non-maskable interrupts"),
-        ("LOC", |cpu| stat(cpu).local_timer.load(Ordering::Relaxed), "Local timer interrupts"),
-        ("SPU", |cpu| stat(cpu).spurious.load(Ordering::Relaxed), "Spurious interrupts"),
+        (
+            "NMI",
+            |cpu| nmi::NMI_COUNT.on(cpu).load(Ordering::Relaxed),
+            "Non-maskable interrupts",
+        ),
+        (
+            "LOC",
+            |cpu| stat(cpu).local_timer.load(Ordering::Relaxed),
+            "Local timer interrupts",
+        ),
+        (
+            "SPU",
+            |cpu| stat(cpu).spurious.load(Ordering::Relaxed),
+            "Spurious interrupts",
+        ),
         ("PMI", |_| 0, "Performance monitoring interrupts"),
         ("IWI", |_| 0, "IRQ work interrupts"),
         ("RTR", |_| 0, "APIC ICR read retries"),
-        ("RES", |cpu| stat(cpu).reschedule.load(Ordering::Relaxed), "Rescheduling interrupts"),
-        ("CAL", |cpu| stat(cpu).call_function.load(Ordering::Relaxed), "Function call interrupts"),
+        (
+            "RES",
+            |cpu| stat(cpu).reschedule.load(Ordering::Relaxed),
+            "Rescheduling interrupts",
+        ),
+        (
+            "CAL",
+            |cpu| stat(cpu).call_function.load(Ordering::Relaxed),
+            "Function call interrupts",
+        ),
         ("TLB", |_| 0, "TLB shootdowns"),
         ("TRM", |_| 0, "Thermal event interrupts"),
         ("THR", |_| 0, "Threshold APIC interrupts"),
@@ -205,12 +228,19 @@ fn mce_count(cpu: usize) -> u32 {
 pub fn arch_irq_stat() -> u64 {
     let per_cpu = |cpu: usize| {
         let stat = stat(cpu);
-        [&stat.local_timer, &stat.spurious, &stat.reschedule, &stat.call_function]
-            .iter()
-            .map(|counter| u64::from(counter.load(Ordering::Relaxed)))
-            .sum::<u64>()
+        [
+            &stat.local_timer,
+            &stat.spurious,
+            &stat.reschedule,
+            &stat.call_function,
+        ]
+        .iter()
+        .map(|counter| u64::from(counter.load(Ordering::Relaxed)))
+        .sum::<u64>()
     };
-    crate::kernel::cpu::CPU_ONLINE.iter().map(per_cpu).sum::<u64>()
+    crate::kernel::cpu::CPU_ONLINE
+        .iter()
+        .map(per_cpu)
+        .sum::<u64>()
         + u64::from(IRQ_ERR_COUNT.load(Ordering::Relaxed))
 }
-

@@ -26,7 +26,9 @@ impl Table {
     fn open(blob: &'static [u8]) -> Option<Self> {
         let rest = blob.strip_prefix(MAGIC)?;
         let (count, rest) = rest.split_first_chunk::<4>()?;
-        let bytes = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(8)?;
+        let bytes = usize::try_from(u32::from_le_bytes(*count))
+            .ok()?
+            .checked_mul(8)?;
         let (entries, names) = rest.split_at_checked(bytes)?;
         Some(Self {
             entries: entries.as_chunks().0,
@@ -46,8 +48,9 @@ impl Table {
     }
     /// Index of the last symbol that does not start behind `offset`.
     fn search(&self, offset: u32) -> Option<usize> {
-        let starts_before =
-            |entry: &[u8; 8]| u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]) <= offset;
+        let starts_before = |entry: &[u8; 8]| {
+            u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]) <= offset
+        };
         self.entries.partition_point(starts_before).checked_sub(1)
     }
 }

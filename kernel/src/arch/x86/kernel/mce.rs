@@ -53,7 +53,9 @@ pub fn mcheck_cpu_init() {
 /// The hardware found an error: logs every bank, and stops unless all errors were corrected and
 /// the program can go on (Linux: `do_machine_check`). On the IST stack or the task's.
 pub fn do_machine_check(_regs: &mut PtRegs) {
-    MCE_EXCEPTION_COUNT.raw_this().fetch_add(1, Ordering::Relaxed);
+    MCE_EXCEPTION_COUNT
+        .raw_this()
+        .fetch_add(1, Ordering::Relaxed);
     // SAFETY: the exception exists, so the register does.
     let status = unsafe { rdmsr(MSR_IA32_MCG_STATUS) };
     let mut fatal = status & MCG_STATUS_RIPV == 0;

@@ -27,9 +27,9 @@ fn cmos_read(index: u8) -> u8 {
     unsafe { inb(DATA) }
 }
 
-/// Writes one byte of CMOS memory, for the reset code.
+/// Writes one byte of CMOS memory, for the reset code, which does not care who holds the lock.
 pub fn cmos_write(index: u8, value: u8) {
-    let _lock = CMOS.lock();
+    let _lock = CMOS.try_lock();
     // SAFETY: selects a byte.
     unsafe { outb(INDEX, index) };
     // SAFETY: the caller's byte; it is only read by firmware.
@@ -45,7 +45,11 @@ fn read_raw() -> RawTime {
         day: cmos_read(DAY_OF_MONTH),
         month: cmos_read(MONTH),
         year: cmos_read(YEAR),
-        century: if (0x10..0x80).contains(&century) { cmos_read(century) } else { 0 },
+        century: if (0x10..0x80).contains(&century) {
+            cmos_read(century)
+        } else {
+            0
+        },
         control: cmos_read(STATUS_B),
     }
 }

@@ -114,7 +114,11 @@ fn place_frame(regs: &PtRegs, request: &SignalFrame) -> Result<Place> {
 fn complain_about_altstack() {
     if printk_ratelimit() {
         let task = current();
-        pr_info!("signal: {}[{}] overflowed sigaltstack", task.comm(), task.pid());
+        pr_info!(
+            "signal: {}[{}] overflowed sigaltstack",
+            task.comm(),
+            task.pid()
+        );
     }
 }
 

@@ -17,7 +17,12 @@ pub fn late_time_init() {
     let flags = crate::arch::local_irq_save();
     irqinit::apic_intr_mode_init();
     tsc::tsc_init();
-    if !apic::setup_apic_timer() && !i8253::setup_pit_timer() {
+    let ticking = if tsc::has_clocksource() {
+        apic::setup_apic_timer() || i8253::setup_pit_timer()
+    } else {
+        i8253::setup_pit_periodic()
+    };
+    if !ticking {
         pr_err!("No timer interrupt: time will stand still");
     }
     crate::arch::local_irq_restore(flags);

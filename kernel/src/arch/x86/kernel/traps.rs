@@ -11,9 +11,9 @@ use uapi::signal::{
     TRAP_BRKPT, TRAP_HWBKPT, TRAP_TRACE,
 };
 
+use super::cpu::{Feature, boot_cpu_has};
 use super::desc::{self, CpuStacks};
 use super::dumpstack::{die, handle_stack_overflow, stack_guard_hit};
-use super::cpu::{Feature, boot_cpu_has};
 use super::head64::init_stack;
 use super::{fpu, gp_address, idt, process};
 use crate::arch::x86::asm::cr::read_cr2;
@@ -52,17 +52,6 @@ pub enum Trap {
     AC = 17,
     MC = 18,
     XF = 19,
-}
-
-/// The first thing of all on the boot CPU: from here on a fault is reported rather than a reset
-/// (Linux: `idt_setup_early_handler`, `idt_setup_early_traps`).
-///
-/// On entry: interrupts off, GS base 0 (the per-CPU template serves), no console needed.
-/// On return: own GDT, TSS, IST stacks and all exception gates.
-pub fn early_trap_init() {
-    local_irq_disable();
-    desc::cpu_init_exception_handling(&CpuStacks::boot());
-    idt::idt_setup_traps();
 }
 
 /// Puts the tables into the CPU's own per-CPU area and readies the CPU for user space
@@ -224,7 +213,12 @@ pub extern "C" fn exc_general_protection(regs: &mut PtRegs, error_code: u64) {
         signal::force_sig_fault(SIGSEGV, SI_KERNEL, UserAddr::new(0));
     } else if !fixup_exception(regs) {
         process::note_trap(Trap::GP as u64, error_code);
-        die(gp_address::describe(regs, error_code), regs, error_code, SIGSEGV);
+        die(
+            gp_address::describe(regs, error_code),
+            regs,
+            error_code,
+            SIGSEGV,
+        );
     }
     exit(regs);
 }
@@ -273,7 +267,12 @@ pub extern "C" fn exc_alignment_check(regs: &mut PtRegs, error_code: u64) {
     if regs.user_mode() {
         do_error_trap(Trap::AC, "alignment check", regs, error_code, signal);
     } else {
-        die(format_args!("Split lock detected"), regs, error_code, SIGSEGV);
+        die(
+            format_args!("Split lock detected"),
+            regs,
+            error_code,
+            SIGSEGV,
+        );
         exit(regs);
     }
 }

@@ -31,21 +31,24 @@ pub fn tsc_khz() -> u64 {
     tsc_hz() / 1000
 }
 
-/// Measures the rate as early as possible (Linux: `tsc_early_init`); log lines get times from
-/// here on. Needs no heap and no interrupts; with ACPI tables read it has more to measure by.
+/// Measures the rate as early as possible, by what needs no tables (Linux: `tsc_early_init`);
+/// log lines get times from here on. Needs no heap and no interrupts.
 #[__init]
 pub fn tsc_early_init() {
-    const CPUID_TSC: u32 = 1 << 4;
-    if __cpuid(1).edx & CPUID_TSC == 0 || tsc_hz() != 0 {
-        return;
+    if let Some(hz) = determine_hz() {
+        set_tsc_hz(hz);
     }
-    let Some(hz) = determine_hz() else {
-        return;
-    };
+}
+
+fn set_tsc_hz(hz: u64) {
     TSC_HZ.store(hz, Ordering::Relaxed);
     let khz = hz / 1000;
     set_cpu_khz(khz as u32);
-    pr_info!("tsc: Detected {}.{:03} MHz processor", khz / 1000, khz % 1000);
+    pr_info!(
+        "tsc: Detected {}.{:03} MHz processor",
+        khz / 1000,
+        khz % 1000
+    );
     crate::kernel::time::sched_clock_register(hz);
 }
 
@@ -55,12 +58,13 @@ fn determine_hz() -> Option<u64> {
         KNOWN_FREQ.store(true, Ordering::Relaxed);
         return Some(hz);
     }
-    if let Some(hz) = quick_pit_calibrate() {
-        pr_info!("tsc: Fast TSC calibration using PIT");
-        return Some(hz);
+    // An SMI or a busy host can spoil one try.
+    let hz = (0..3).find_map(|_| quick_pit_calibrate());
+    match hz {
+        Some(_) => pr_info!("tsc: Fast TSC calibration using PIT"),
+        None => pr_info!("tsc: Fast TSC calibration failed"),
     }
-    pr_info!("tsc: Fast TSC calibration failed");
-    calibrate_by_reference()
+    hz
 }
 
 /// What CPUID says (Linux: `native_calibrate_tsc`, `cpu_khz_from_cpuid`).
@@ -77,7 +81,11 @@ fn native_calibrate_tsc() -> Option<u64> {
         return Some(u64::from(ratio.ecx) * u64::from(ratio.ebx) / u64::from(ratio.eax));
     }
     // Without the crystal's rate: the base frequency, which is coarse but the same on all boots.
-    let base_mhz = if max_leaf >= 0x16 { __cpuid(0x16).eax & 0xffff } else { 0 };
+    let base_mhz = if max_leaf >= 0x16 {
+        __cpuid(0x16).eax & 0xffff
+    } else {
+        0
+    };
     (base_mhz != 0).then(|| u64::from(base_mhz) * 1_000_000)
 }
 
@@ -97,7 +105,8 @@ fn pit_expect_msb(value: u8) -> Option<(u64, u64)> {
         count += 1;
     }
     // An emulated or trapped port may be so slow that a step goes by in a few reads.
-    (count > 5).then(|| (now, get_cycles() - before))
+    let error = get_cycles() - before;
+    (count > 5).then_some((now, error))
 }
 
 /// Counts TSC ticks over some steps of the timer, until the uncertainty of both ends is small
@@ -107,9 +116,9 @@ fn quick_pit_calibrate() -> Option<u64> {
     let (start, error1) = pit_expect_msb(0xff)?;
     for step in 1..=MAX_QUICK_PIT_STEPS {
         let (end, error2) = pit_expect_msb(0xff - step as u8)?;
-        let delta = end - start;
+        let delta = end.saturating_sub(start);
         // Too unsure to get better in time: something else must do.
-        if step == 1 && error1 + error2 >= delta * MAX_QUICK_PIT_STEPS >> QUICK_PIT_PRECISION {
+        if step == 1 && error1 + error2 >= (delta * MAX_QUICK_PIT_STEPS) >> QUICK_PIT_PRECISION {
             return None;
         }
         if error1 + error2 < delta >> QUICK_PIT_PRECISION {
@@ -123,8 +132,10 @@ fn quick_pit_calibrate() -> Option<u64> {
 
 /// A counter of known rate other than the TSC.
 #[derive(Clone, Copy)]
-enum Reference {
+pub enum Reference {
+    /// See `hpet`.
     Hpet,
+    /// See `acpi_pm`.
     PmTimer,
 }
 
@@ -175,14 +186,6 @@ impl Reference {
         let (took, count, before) = (0..5).map(try_once).min().unwrap_or((0, 0, 0));
         (count, before.wrapping_add(took / 2))
     }
-    /// Waits until `ns` have passed; returns how many it were. `None` if the counter stops.
-    fn wait(self, start: u32, ns: u64) -> Option<u64> {
-        let ticks = ns * self.freq_hz() / NSEC_PER_SEC;
-        (0..10_000_000u32).find_map(|_| {
-            let passed = u64::from(self.read().wrapping_sub(start) & self.mask());
-            (passed >= ticks).then(|| passed * NSEC_PER_SEC / self.freq_hz())
-        })
-    }
 }
 
 /// Measures 10 ms by another counter (Linux: `pit_hpet_ptimer_calibrate_cpu`).
@@ -193,7 +196,7 @@ fn calibrate_by_reference() -> Option<u64> {
         return None;
     };
     let (start, tsc_start) = reference.sample();
-    reference.wait(start, 10_000_000)?;
+    Stopwatch::Reference(reference).wait_until(start.into(), 10_000_000)?;
     let (end, tsc_end) = reference.sample();
     let ticks = u64::from(end.wrapping_sub(start) & reference.mask());
     pr_info!("tsc: using {} reference calibration", reference.name());
@@ -201,21 +204,47 @@ fn calibrate_by_reference() -> Option<u64> {
     u64::try_from(cycles * u128::from(reference.freq_hz()) / u128::from(ticks.max(1))).ok()
 }
 
-/// Waits for about `ns` by whatever counter works; returns how long it was, ns.
-/// `None` when nothing counts.
-pub fn reference_wait(ns: u64) -> Option<u64> {
-    let hz = tsc_hz();
-    if hz == 0 {
-        let reference = Reference::find()?;
-        return reference.wait(reference.read(), ns);
-    }
-    let start = get_cycles();
-    let ticks = u128::from(ns) * u128::from(hz) / u128::from(NSEC_PER_SEC);
-    loop {
-        let passed = u128::from(get_cycles().wrapping_sub(start));
-        if passed >= ticks {
-            return u64::try_from(passed * u128::from(NSEC_PER_SEC) / u128::from(hz)).ok();
+/// The TSC if its rate is known, else another counter: measures short times without interrupts.
+pub enum Stopwatch {
+    /// The time stamp counter.
+    Tsc,
+    /// Something slower.
+    Reference(Reference),
+}
+
+impl Stopwatch {
+    /// The best one there is.
+    pub fn find() -> Option<Self> {
+        if tsc_hz() != 0 {
+            return Some(Stopwatch::Tsc);
         }
+        Reference::find().map(Stopwatch::Reference)
+    }
+    /// The counter now.
+    pub fn now(&self) -> u64 {
+        match self {
+            Stopwatch::Tsc => get_cycles(),
+            Stopwatch::Reference(reference) => reference.read().into(),
+        }
+    }
+    /// Nanoseconds since the counter was at `start`.
+    pub fn elapsed_ns(&self, start: u64) -> u64 {
+        let passed = self.now().wrapping_sub(start);
+        let (passed, hz) = match self {
+            Stopwatch::Tsc => (passed, tsc_hz()),
+            Stopwatch::Reference(reference) => {
+                (passed & u64::from(reference.mask()), reference.freq_hz())
+            }
+        };
+        let ns = u128::from(passed) * u128::from(NSEC_PER_SEC) / u128::from(hz.max(1));
+        u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+    /// Waits until `ns` have passed since `start`. `None` if the counter stands still.
+    pub fn wait_until(&self, start: u64, ns: u64) -> Option<()> {
+        const MAX_LOOKS: u32 = 100_000_000;
+        (0..MAX_LOOKS)
+            .find(|_| self.elapsed_ns(start) >= ns)
+            .map(|_| ())
     }
 }
 
@@ -227,7 +256,11 @@ impl ClockSource for Tsc {
     }
     fn rating(&self) -> u32 {
         // It may stop in deep sleep, or change its rate, on old CPUs.
-        if KNOWN_FREQ.load(Ordering::Relaxed) || is_stable() { 300 } else { 240 }
+        if KNOWN_FREQ.load(Ordering::Relaxed) || is_stable() {
+            300
+        } else {
+            240
+        }
     }
     fn read(&self) -> u64 {
         get_cycles()
@@ -245,11 +278,15 @@ fn is_stable() -> bool {
     boot_cpu_has(Feature::CONSTANT_TSC) || boot_cpu_has(Feature::HYPERVISOR)
 }
 
-/// Measures the rate if that was not possible before, and offers the counters as clock sources
+/// Measures the rate by another counter if that was not possible before, and offers the counters as clock sources
 /// (Linux: `tsc_init`, `init_tsc_clocksource`). Heap needed.
 #[__init]
 pub fn tsc_init() {
-    tsc_early_init();
+    if tsc_hz() == 0
+        && let Some(hz) = calibrate_by_reference()
+    {
+        set_tsc_hz(hz);
+    }
     if hpet::hpet_enable() {
         hpet::register_clocksource();
     }
@@ -261,8 +298,13 @@ pub fn tsc_init() {
     clocksource_register(Arc::new(Tsc));
 }
 
+/// Whether something counts that interrupts need not drive.
+pub fn has_clocksource() -> bool {
+    tsc_hz() != 0 || Reference::find().is_some()
+}
+
 /// Loops per jiffy of `__delay`, when the counter's rate is known (Linux: `lpj_fine`).
 pub fn lpj_fine() -> Option<u64> {
     let hz = tsc_hz();
-    (hz != 0).then(|| hz / HZ)
+    (hz != 0).then_some(hz / HZ)
 }

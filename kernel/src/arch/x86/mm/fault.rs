@@ -9,16 +9,14 @@ use super::maccess::copy_from_kernel_nofault;
 use crate::arch::x86::asm::cr::{Cr4, read_cr2, read_cr3, read_cr4};
 use crate::arch::x86::asm::page::{TASK_SIZE, phys_to_virt};
 use crate::arch::x86::asm::ptrace::{PtRegs, eflags};
-use crate::arch::x86::kernel::dumpstack::{
-    die_with, handle_stack_overflow, stack_guard_hit,
-};
+use crate::arch::x86::kernel::dumpstack::{die_with, handle_stack_overflow, stack_guard_hit};
 use crate::arch::x86::kernel::process::note_page_fault;
 use crate::arch::x86::kernel::traps::{cond_local_irq_enable, exit};
 use crate::arch::{PAGE_SIZE, current_ptr, preempt_count, smp_processor_id};
 use crate::kernel::ratelimit::printk_ratelimit;
 use crate::kernel::{sched, signal};
-use crate::mm::{PhysAddr, UserAddr};
 use crate::mm::memory::{FaultAccess, FaultError, handle_mm_fault};
+use crate::mm::{PhysAddr, UserAddr};
 use crate::prelude::*;
 
 /// The page is there, but not for this access.
@@ -90,11 +88,8 @@ fn access_of(error_code: u64) -> FaultAccess {
 /// Kernel code may touch user memory only in the copy functions: they have exception table
 /// entries, and under SMAP they set AC. It never executes it.
 fn may_touch_user_memory(regs: &PtRegs, error_code: u64) -> bool {
-    let smap_violation =
-        read_cr4() & Cr4::SMAP.bits() != 0 && regs.rflags & eflags::AC == 0;
-    error_code & PF_INSTR == 0
-        && !smap_violation
-        && search_exception_tables(regs.rip).is_some()
+    let smap_violation = read_cr4() & Cr4::SMAP.bits() != 0 && regs.rflags & eflags::AC == 0;
+    error_code & PF_INSTR == 0 && !smap_violation && search_exception_tables(regs.rip).is_some()
 }
 
 fn bad_area_nosemaphore(regs: &mut PtRegs, error_code: u64, address: u64, error: FaultError) {
@@ -150,8 +145,12 @@ impl fmt::Display for VmaAddr<'_> {
 /// Name, start and size of the file mapping that holds `addr`; `None` also when the areas are
 /// being changed, because this must not wait.
 fn vma_name(addr: u64) -> Option<(String, u64, u64)> {
-    let _ = addr;
-    None
+    let mm = sched::current().mm()?;
+    let map = mm.try_read()?;
+    let vma = map.vmas.lookup(addr)?;
+    let name = vma.file.as_ref()?.path.dentry.name();
+    let name = String::from_utf8_lossy(&name).into_owned();
+    Some((name, vma.start, vma.end - vma.start))
 }
 
 /// A fault of kernel code that no page can cure: the fix-up of a copy, or an oops
@@ -208,7 +207,6 @@ fn show_fault_oops(error_code: u64, address: u64) {
     pr_alert!("#PF: error_code(0x{error_code:04x}) - {why}");
     dump_pagetable(address);
 }
-
 
 /// The entries of all levels on the way to `address` (Linux: `dump_pagetable`).
 fn dump_pagetable(address: u64) {
