@@ -57,18 +57,27 @@ impl<'a> MmuGather<'a> {
         self.range.end = self.range.end.max(range.end);
     }
 
-    /// Takes a page, or a table, whose entry for `range` was cleared.
+    /// Takes a page, or a table, whose entry was cleared in a range that `cleared` knows.
+    /// False if the batch is full: the caller flushes, and tells the range again.
     #[inline]
-    pub fn add(&mut self, range: Range<u64>, page: PageRef) {
+    #[must_use]
+    pub fn add(&mut self, page: PageRef) -> bool {
         if self.tables.is_none() {
-            return drop(page);
+            drop(page);
+            return true;
         }
-        if self.len == BATCH {
-            self.flush();
-        }
-        self.cleared(range);
+        // There is always room for one: a full batch is flushed before the next page comes.
         self.pages[self.len].write(page.into_pfn());
         self.len += 1;
+        self.len < BATCH
+    }
+
+    /// Takes a page whose entry for `range` was cleared.
+    pub fn add_flushing(&mut self, range: Range<u64>, page: PageRef) {
+        self.cleared(range);
+        if !self.add(page) {
+            self.flush();
+        }
     }
 
     /// Flushes, then frees what was collected.

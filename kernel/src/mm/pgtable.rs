@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, pte_bits};
 use crate::mm::gfp::Gfp;
+use crate::mm::mm_types::Mmap;
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::page::PageRef;
 use crate::mm::page_alloc::alloc_pages;
@@ -216,6 +217,40 @@ impl PageTable {
         }
     }
 
+    /// The entry's value without the lock: it may change at any moment, but for `_held`'s sake
+    /// no table goes away meanwhile. Empty where there is no table.
+    #[inline]
+    pub fn peek(&self, _held: &Mmap, addr: u64) -> Pte {
+        // SAFETY: tables are freed only under the exclusive `mmap_lock`, and `_held` shows that
+        // it is held, shared at least.
+        match unsafe { self.walk(addr) } {
+            Ok(leaf) => Pte(leaf[index(addr, 0)].load(Ordering::Relaxed)),
+            Err(_) => Pte(0),
+        }
+    }
+
+    /// The leaf table for `addr`, or the deepest entry that is missing and its level.
+    ///
+    /// # Safety
+    /// The caller keeps tables from being freed: the lock of the entries, or `mmap_lock`.
+    #[inline]
+    unsafe fn walk(&self, addr: u64) -> Result<&Table, (&AtomicU64, u32)> {
+        let mut current = self.root_table();
+        let mut level = TOP;
+        while level > 0 {
+            let entry = &current[index(addr, level)];
+            // Acquire: pairs with `install`, which zeroes a table before it links it.
+            let value = Pte(entry.load(Ordering::Acquire));
+            if value.is_none() {
+                return Err((entry, level));
+            }
+            // SAFETY: it is a table, and the caller keeps it.
+            current = unsafe { table(value.pfn()) };
+            level -= 1;
+        }
+        Ok(current)
+    }
+
     /// The entry for `addr`, if there is one.
     pub fn lookup(&self, addr: UserAddr) -> Option<Pte> {
         let lock = self.lock();
@@ -278,22 +313,11 @@ pub struct PtGuard<'a> {
 }
 
 impl PtGuard<'_> {
-    /// The leaf table for `addr`, or the deepest entry that is missing and its level.
+    /// See `PageTable::walk`.
     #[inline]
     fn walk(&self, addr: u64) -> Result<&Table, (&AtomicU64, u32)> {
-        let mut current = self.tables.root_table();
-        let mut level = TOP;
-        while level > 0 {
-            let entry = &current[index(addr, level)];
-            let value = Pte(entry.load(Ordering::Relaxed));
-            if value.is_none() {
-                return Err((entry, level));
-            }
-            // SAFETY: it is a table, and tables are unlinked only with the lock held.
-            current = unsafe { table(value.pfn()) };
-            level -= 1;
-        }
-        Ok(current)
+        // SAFETY: tables are unlinked only with the lock held, which `self` is.
+        unsafe { self.tables.walk(addr) }
     }
 
     /// Puts a zeroed page into the deepest missing place on the way to `addr`; somebody else may
@@ -413,7 +437,7 @@ impl PtGuard<'_> {
                     entry.store(0, Ordering::Relaxed);
                     self.tables.nr_tables.fetch_sub(1, Ordering::Relaxed);
                     // SAFETY: `install` gave this reference to the entry that was just cleared.
-                    gather.add(start..end, unsafe { PageRef::from_pfn(value.pfn()) });
+                    gather.add_flushing(start..end, unsafe { PageRef::from_pfn(value.pfn()) });
                 }
             }
             addr = end;
@@ -510,7 +534,7 @@ impl Slot<'_> {
         self.0.fetch_or(bits, Ordering::Relaxed);
     }
 
-    /// Copies the entry to the child's empty one, with a reference of its own, not yet used.
+    /// Copies the entry, which is not empty, to the child's empty one, with a reference of its own, not yet used.
     /// With `Cow`, neither side may write from now on. Returns the child's value.
     #[inline]
     pub fn share_with(self, child: Slot<'_>, sharing: Sharing) -> Pte {
@@ -519,8 +543,8 @@ impl Slot<'_> {
             self.write_protect();
             pte = Pte(pte.0 & !pte_bits::WRITE);
         }
-        if pte.is_counted() {
-            // SAFETY: this entry holds the frame and cannot change while the lock is held.
+        if !pte.is_special() {
+            // SAFETY: this entry is not empty: it holds the frame and cannot change while the lock is held.
             core::mem::forget(unsafe { PageRef::get(pte.pfn()) });
         }
         child
