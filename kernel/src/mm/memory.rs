@@ -424,6 +424,21 @@ pub fn zap_range(tables: &PageTable, range: Range<u64>, gather: &mut MmuGather<'
     }
 }
 
+/// Frees the pages of the range without flushes: no CPU uses the tables any more.
+pub fn discard_range(tables: &PageTable, range: Range<u64>) {
+    let mut left = range;
+    loop {
+        // Once for each leaf table: preemption is off meanwhile.
+        let lock = tables.lock();
+        let Some((_, slots)) = lock.next_slots(&mut left) else {
+            return;
+        };
+        slots
+            .filter(|slot| !slot.pte().is_none())
+            .for_each(Slot::discard);
+    }
+}
+
 /// The entries of one leaf table, which serve `chunk`.
 #[inline]
 fn zap_slots<'l>(

@@ -39,7 +39,7 @@ impl<'a> MmuGather<'a> {
         }
     }
 
-    /// For tables that no CPU uses any more: pages are freed at once, without flushes
+    /// For tables that no CPU uses any more: nothing needs a flush
     /// (Linux: `tlb_gather_mmu_fullmm`).
     pub fn new_exiting() -> MmuGather<'static> {
         MmuGather {
@@ -48,6 +48,11 @@ impl<'a> MmuGather<'a> {
             len: 0,
             pages: [const { MaybeUninit::uninit() }; BATCH],
         }
+    }
+
+    /// Whether nobody uses the tables any more.
+    pub fn is_exiting(&self) -> bool {
+        self.tables.is_none()
     }
 
     /// Notes that entries in the range were cleared or restricted.
@@ -62,10 +67,6 @@ impl<'a> MmuGather<'a> {
     #[inline]
     #[must_use]
     pub fn add(&mut self, page: PageRef) -> bool {
-        if self.tables.is_none() {
-            drop(page);
-            return true;
-        }
         // There is always room for one: a full batch is flushed before the next page comes.
         self.pages[self.len].write(page.into_pfn());
         self.len += 1;

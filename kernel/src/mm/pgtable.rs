@@ -15,6 +15,7 @@ use crate::mm::mm_types::Mmap;
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::page::PageRef;
 use crate::mm::page_alloc::alloc_pages;
+use crate::mm::table_cache::{TableCache, is_empty_table};
 use crate::mm::{Pfn, PhysAddr, UserAddr};
 use crate::prelude::*;
 
@@ -166,9 +167,15 @@ pub enum Access {
     Write,
 }
 
+/// Empty tables, zeroed.
+static TABLES: TableCache = TableCache::new();
+/// Top tables with an empty user half and the kernel half, which never changes.
+static ROOTS: TableCache = TableCache::new();
+
 /// The page tables of one address space (Linux: what hangs off `mm->pgd`).
 pub struct PageTable {
-    root: PageRef,
+    /// Leaves in `drop`.
+    root: ManuallyDrop<PageRef>,
     lock: SpinLock<()>,
     /// Tables below the root.
     nr_tables: AtomicUsize,
@@ -177,10 +184,16 @@ pub struct PageTable {
 impl PageTable {
     /// Empty tables with the kernel half. Errors: ENOMEM.
     pub fn new() -> Result<PageTable> {
-        let root = alloc_pages(Gfp::KERNEL, 0).ok_or(Errno::ENOMEM)?;
-        arch::pgd_ctor(root.phys());
+        let root = match ROOTS.take() {
+            Some(root) => root,
+            None => {
+                let root = alloc_pages(Gfp::KERNEL, 0).ok_or(Errno::ENOMEM)?;
+                arch::pgd_ctor(root.phys());
+                root
+            }
+        };
         Ok(PageTable {
-            root,
+            root: ManuallyDrop::new(root),
             lock: SpinLock::new(()),
             nr_tables: AtomicUsize::new(0),
         })
@@ -262,8 +275,10 @@ impl PageTable {
     /// `mmap_lock`, so it is still there when the caller has locked. May sleep. Errors: ENOMEM.
     pub fn alloc_leaf(&self, addr: u64) -> Result {
         while self.lock().walk(addr).is_err() {
-            let page = alloc_pages(Gfp::KERNEL | Gfp::ZERO, 0).ok_or(Errno::ENOMEM)?;
-            self.lock().install(addr, page);
+            let page = TABLES
+                .take()
+                .or_else(|| alloc_pages(Gfp::KERNEL | Gfp::ZERO, 0));
+            self.lock().install(addr, page.ok_or(Errno::ENOMEM)?);
         }
         Ok(())
     }
@@ -278,13 +293,16 @@ impl PageTable {
 impl Drop for PageTable {
     fn drop(&mut self) {
         self.deactivate();
-        if self.nr_tables.load(Ordering::Relaxed) == 0 {
-            return;
-        }
         // `exit_mmap` leaves nothing behind; this is for tables that never had an owner.
-        for entry in &self.root_table()[..USER_PTRS_PER_PGD] {
-            release_subtree(entry, TOP);
+        if self.nr_tables.load(Ordering::Relaxed) != 0 {
+            for entry in &self.root_table()[..USER_PTRS_PER_PGD] {
+                release_subtree(entry, TOP);
+            }
         }
+        // SAFETY: the field is not used after this.
+        let root = unsafe { ManuallyDrop::take(&mut self.root) };
+        debug_assert!(is_empty_table(&root, USER_PTRS_PER_PGD));
+        ROOTS.put(root);
     }
 }
 
@@ -437,7 +455,13 @@ impl PtGuard<'_> {
                     entry.store(0, Ordering::Relaxed);
                     self.tables.nr_tables.fetch_sub(1, Ordering::Relaxed);
                     // SAFETY: `install` gave this reference to the entry that was just cleared.
-                    gather.add_flushing(start..end, unsafe { PageRef::from_pfn(value.pfn()) });
+                    let table = unsafe { PageRef::from_pfn(value.pfn()) };
+                    if gather.is_exiting() {
+                        debug_assert!(is_empty_table(&table, PTRS_PER_TABLE));
+                        TABLES.put(table);
+                    } else {
+                        gather.add_flushing(start..end, table);
+                    }
                 }
             }
             addr = end;
@@ -488,6 +512,17 @@ impl Slot<'_> {
             .is_counted()
             .then(|| unsafe { PageRef::from_pfn(pte.pfn()) });
         (pte, page)
+    }
+
+    /// Empties the entry and drops the page at once, where no CPU uses the tables any more.
+    #[inline]
+    pub fn discard(self) {
+        let pte = self.pte();
+        self.0.store(0, Ordering::Relaxed);
+        if pte.is_counted() {
+            // SAFETY: the entry held the reference, and it is empty now.
+            drop(unsafe { PageRef::from_pfn(pte.pfn()) });
+        }
     }
 
     /// Moves whatever is here to the empty entry `to`; true if there was something.
