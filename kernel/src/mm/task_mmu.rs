@@ -144,9 +144,10 @@ impl MmStruct {
         out: &mut String,
         show: &dyn Fn(&mut String, &Mmap, &Vma) -> fmt::Result,
     ) -> Option<u64> {
+        let before = out.len();
         let map = self.read();
         for vma in map.vmas.overlapping(from..u64::MAX) {
-            if out.len() >= limit {
+            if out.len() - before >= limit {
                 return Some(vma.start.max(from));
             }
             let _ = show(out, &map, vma);
