@@ -217,6 +217,7 @@ pub(super) fn signal_pending_state(state: u32, task: &Task) -> bool {
 /// Switches address space and registers. The run queue stays locked over the switch: the next
 /// task unlocks it in `finish_task_switch`, so that nobody chooses `prev` while its registers
 /// are still here.
+#[inline]
 fn context_switch(mut rq: RqGuard<'_>, prev: &Task, next: Arc<Task>) {
     rq.set_next_task(&next);
     next.se.on_cpu.store(true, Ordering::Relaxed);
@@ -263,6 +264,7 @@ fn load_mm(rq: &mut Rq, mm: &MmStruct) {
 /// queue that the other one locked and lets go of what it held.
 ///
 /// On entry: interrupts off, run queue of this CPU locked. On return: interrupts on.
+#[inline(always)]
 fn finish_task_switch() {
     // SAFETY: the task that ran before locked this CPU's queue and forgot its guard.
     let mut rq = unsafe { this_rq().adopt() };
@@ -416,6 +418,7 @@ fn ttwu_runnable(task: &Task) -> bool {
 }
 
 /// Chooses a CPU and queues the task there. Interrupts off, `wake_lock` held.
+#[inline]
 fn ttwu_queue(task: &Task) {
     let from = task.se.cpu();
     let cpu = select_task_rq(task);
@@ -443,24 +446,26 @@ pub(super) fn task_arc(task: &Task) -> Arc<Task> {
 
 /// The CPU to wake a task on: where it was if that is idle or nothing else is (Linux:
 /// `select_task_rq`).
+#[inline(always)]
 fn select_task_rq(task: &Task) -> usize {
     let active = rq::cpu_active_mask();
-    let last = task.se.cpu();
     if active == 1 {
         return 0;
     }
-    let allowed = task.se.cpus_mask() & active;
-    let idle = |cpu: &usize| {
-        let cell = cpu_rq(*cpu).lock();
-        cell.nr_running == 0
-    };
-    if allowed & (1 << last) != 0 && idle(&last) {
+    select_idle_cpu(task, task.se.cpus_mask() & active)
+}
+
+fn select_idle_cpu(task: &Task, allowed: u64) -> usize {
+    let last = task.se.cpu();
+    let is_allowed = |cpu: &usize| allowed & (1 << cpu) != 0;
+    let is_idle = |cpu: &usize| cpu_rq(*cpu).lock().nr_running == 0;
+    if is_allowed(&last) && is_idle(&last) {
         return last;
     }
-    let mut candidates = (0..NR_CPUS).filter(|cpu| allowed & (1 << cpu) != 0);
-    match candidates.clone().find(idle) {
+    let mut candidates = (0..NR_CPUS).filter(is_allowed);
+    match candidates.clone().find(is_idle) {
         Some(cpu) => cpu,
-        None if allowed & (1 << last) != 0 => last,
+        None if is_allowed(&last) => last,
         None => candidates.next().unwrap_or(0),
     }
 }
@@ -589,23 +594,31 @@ pub fn task_sched_runtime(task: &Task) -> u64 {
 
 /// Lets others run (sched_yield(2)).
 pub fn yield_now() {
-    arch::preempt_count_add(PREEMPT_OFFSET);
     arch::local_irq_disable();
-    {
-        let mut rq = this_rq().lock();
-        rq.update_clock();
-        rq.update_curr();
-        if let Some(curr) = &rq.curr {
-            match curr.se.class() {
-                Class::Fair => rq.cfs.yield_task(&curr.se),
-                Class::Rt => curr.se.rt_requeue.store(true, Ordering::Relaxed),
-                Class::Stop | Class::Idle => {}
-            }
+    let others = give_way();
+    arch::local_irq_enable();
+    if others {
+        schedule();
+    }
+}
+
+/// Puts the running task behind the others; whether there are any. Interrupts off.
+#[inline]
+fn give_way() -> bool {
+    let mut rq = this_rq().lock();
+    if rq.nr_running <= 1 {
+        return need_resched();
+    }
+    rq.update_clock();
+    rq.update_curr();
+    if let Some(curr) = &rq.curr {
+        match curr.se.class() {
+            Class::Fair => rq.cfs.yield_task(&curr.se),
+            Class::Rt => curr.se.rt_requeue.store(true, Ordering::Relaxed),
+            Class::Stop | Class::Idle => {}
         }
     }
-    arch::local_irq_enable();
-    arch::preempt_count_sub(PREEMPT_OFFSET);
-    schedule();
+    true
 }
 
 /// Lets others run if that was asked for, in a loop that takes long (Linux: `cond_resched`).
