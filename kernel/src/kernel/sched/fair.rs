@@ -26,6 +26,10 @@ pub const WEIGHT_IDLEPRIO: u64 = 3;
 /// What an entity asks for at a time, ns (Linux: `sysctl_sched_base_slice`).
 pub const BASE_SLICE_NS: u64 = 3_000_000;
 
+/// Who has just got the CPU keeps it for so long, ns, whoever wakes: a task that wakes another
+/// one often goes to sleep itself at once, and a switch in between would be one too many.
+const WAKEUP_GRANULARITY_NS: u64 = 200_000;
+
 /// Weights of nice -20..=19: one step is about 10 % of the CPU, a factor of 1.25
 /// (Linux: `sched_prio_to_weight`).
 const PRIO_TO_WEIGHT: [u32; 40] = [
@@ -423,7 +427,11 @@ impl CfsRq {
         if curr_idle != woken_idle {
             return curr_idle;
         }
-        if woken.policy() == uapi::sched::SCHED_BATCH {
+        let ran = curr
+            .sum_exec_runtime
+            .get()
+            .wrapping_sub(curr.prev_sum_exec_runtime.get());
+        if woken.policy() == uapi::sched::SCHED_BATCH || ran < WAKEUP_GRANULARITY_NS {
             return false;
         }
         let (key, load) = self.sums(Some(curr));
