@@ -193,7 +193,44 @@ impl FilesStruct {
 
     /// Opens `file` under the lowest free descriptor. Errors: EMFILE, ENOMEM.
     pub fn install(&self, file: Arc<File>, limit: u64, on_exec: OnExec) -> Result<u32> {
-        Ok(self.alloc(0, limit, on_exec)?.install(file))
+        let limit = limit.min(u64::from(NR_OPEN)) as usize;
+        let mut table = self.table.lock();
+        let fd = table.open.first_clear(table.next);
+        let room = if fd < limit {
+            table.grow(fd)
+        } else {
+            Err(Errno::EMFILE)
+        };
+        if let Err(error) = room {
+            drop(table);
+            drop(file);
+            return Err(error);
+        }
+        table.reserve(fd, on_exec == OnExec::Close);
+        if let Some(slot) = table.files.get_mut(fd) {
+            *slot = Some(file);
+        }
+        Ok(fd as u32)
+    }
+
+    /// The files behind several descriptors, with one lock; `None` for those that are not open.
+    /// `found` is empty before.
+    #[inline]
+    pub fn get_many(&self, fds: &[i32], found: &mut [Option<Arc<File>>]) {
+        let table = self.table.lock();
+        let files = table.files.as_slice();
+        for (slot, fd) in found.iter_mut().zip(fds) {
+            if let Some(Some(file)) = files.get(*fd as u32 as usize) {
+                *slot = Some(file.clone());
+            }
+        }
+    }
+
+    /// Whether every descriptor in this word of a bit map, the `index`th, is open.
+    pub fn all_open(&self, index: usize, bits: u64) -> bool {
+        let table = self.table.lock();
+        let open = table.open.0.get(index).copied().unwrap_or(0);
+        bits & !open == 0
     }
 
     /// Makes `fd` stand for `file`; what it stood for is closed (Linux: `do_dup2`).

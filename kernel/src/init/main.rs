@@ -77,6 +77,7 @@ pub fn start_kernel() -> ! {
     params::parse_early_param(); // console level, memory limits: before anything depends on them
     params::parse_boot_options(); // the rest; what nobody knows goes to init
     printk::setup_log_buf(); // needs memblock, and the size that was asked for
+    fs::dcache::vfs_caches_init_early(); // how large the hash tables of names will be
     arch::trap_init(); // a fault is reported from here on by its final handler
     mm::mm_init::mm_core_init(); // buddy, slab, vmalloc: from here on the real heap
     sched::core::sched_init(); // before any timer interrupt can arrive
@@ -144,7 +145,6 @@ fn kernel_init() {
 
 /// The part of pid 1's life whose code is freed afterwards.
 #[__init]
-#[inline(never)]
 fn kernel_init_freeable() {
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
     initcall::do_pre_smp_initcalls();

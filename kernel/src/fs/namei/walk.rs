@@ -11,7 +11,8 @@ use uapi::mount::MS_NOSYMFOLLOW;
 use super::Path;
 use super::filename::WalkEnv;
 use super::permission::may_lookup;
-use crate::fs::dcache::{Dentry, d_lookup};
+use crate::fs::dcache::{Dentry, d_lookup, d_lookup_hashed, hash_seed};
+use crate::fs::hashtable::{hash_bytes, scan_component};
 use crate::fs::inode::LinkTarget;
 use crate::fs::mount::lookup_mnt;
 use crate::prelude::*;
@@ -82,6 +83,7 @@ pub struct Nameidata<'n> {
     pos: usize,
     stack: Vec<(Text<'n>, usize)>,
     last: (usize, usize),
+    last_hash: u64,
     /// What the last component is.
     pub last_type: LastType,
     /// The last component is followed by a slash.
@@ -94,9 +96,20 @@ enum Step {
     Link(LinkTarget),
 }
 
+/// How far one text was walked.
+enum Walked {
+    /// Its last component is the last of all.
+    ToLast,
+    /// A link's text comes next.
+    ToLink(LinkTarget),
+    /// To its end; the text that met it goes on.
+    ToEnd,
+}
+
 impl<'n> Nameidata<'n> {
     /// Starts at `start`, or at the working directory or root as the name says. Errors: ENOENT
     /// for an empty name without `EMPTY`; EXDEV.
+    #[inline]
     pub fn new(
         env: &'n WalkEnv,
         start: Option<Path>,
@@ -114,11 +127,7 @@ impl<'n> Nameidata<'n> {
         let mut root = None;
         let path = match start {
             Some(start) if !absolute || scoped => start,
-            _ if absolute && !scoped => {
-                let real_root = env.fs.root();
-                root = Some(real_root.clone());
-                real_root
-            }
+            _ if absolute && !scoped => env.fs.root(),
             _ => env.fs.pwd(),
         };
         if scoped {
@@ -134,6 +143,7 @@ impl<'n> Nameidata<'n> {
             pos: 0,
             stack: Vec::new(),
             last: (0, 0),
+            last_hash: 0,
             last_type: LastType::Root,
             trailing_slash: false,
         })
@@ -158,50 +168,49 @@ impl<'n> Nameidata<'n> {
         self.last_type = LastType::Root;
         self.trailing_slash = false;
         loop {
-            let Some((start, end, rest)) = self.next_component() else {
-                match self.stack.pop() {
+            let text = core::mem::replace(&mut self.text, Text::Name(b""));
+            let walked = self.walk_text(text.as_bytes())?;
+            self.text = text;
+            match walked {
+                Walked::ToLast => return Ok(()),
+                Walked::ToLink(target) => self.enter_link(target)?,
+                Walked::ToEnd => match self.stack.pop() {
                     Some((text, pos)) => (self.text, self.pos) = (text, pos),
                     None => return Ok(()),
-                }
-                continue;
-            };
-            self.may_search()?;
-            if end - start > NAME_MAX {
-                return Err(Errno::ENAMETOOLONG);
-            }
-            let bytes = self.text.as_bytes();
-            let kind = classify(&bytes[start..end]);
-            self.last = (start, end);
-            self.last_type = kind;
-            let at_end = rest == bytes.len();
-            if at_end && self.stack.is_empty() {
-                self.trailing_slash = rest > end;
-                self.pos = rest;
-                return Ok(());
-            }
-            self.pos = rest;
-            match self.step(true)? {
-                Step::Arrived => {}
-                Step::Link(target) => self.enter_link(target)?,
+                },
             }
         }
     }
 
-    /// The next component as (start, end, start of what follows its slashes).
+    /// Walks one text from `pos` on, up to the last component of all or to a link.
     #[inline]
-    fn next_component(&self) -> Option<(usize, usize, usize)> {
-        let bytes = self.text.as_bytes();
-        let start = skip_slashes(bytes, self.pos);
-        if start == bytes.len() {
-            return None;
+    fn walk_text(&mut self, bytes: &[u8]) -> Result<Walked> {
+        let mut start = skip_slashes(bytes, self.pos);
+        while let Some(tail) = bytes.get(start..)
+            && !tail.is_empty()
+        {
+            self.may_search()?;
+            let (len, hash) = scan_component(hash_seed(&self.path.dentry), tail);
+            if len > NAME_MAX {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            let end = start + len;
+            let name = tail.get(..len).unwrap_or_default();
+            let next = skip_slashes(bytes, end);
+            self.last_type = classify(name);
+            self.pos = next;
+            if next == bytes.len() && self.stack.is_empty() {
+                self.last = (start, end);
+                self.last_hash = hash;
+                self.trailing_slash = next > end;
+                return Ok(Walked::ToLast);
+            }
+            if let Step::Link(target) = self.step(name, hash, true)? {
+                return Ok(Walked::ToLink(target));
+            }
+            start = next;
         }
-        let tail = &bytes[start..];
-        let len = tail
-            .iter()
-            .position(|&byte| byte == b'/')
-            .unwrap_or(tail.len());
-        let end = start + len;
-        Some((start, end, skip_slashes(bytes, end)))
+        Ok(Walked::ToEnd)
     }
 
     #[inline]
@@ -213,13 +222,13 @@ impl<'n> Nameidata<'n> {
         may_lookup(inode, &self.env.cred)
     }
 
-    /// Goes to the component in `last` (Linux: `walk_component`).
+    /// Goes to a component of type `last_type` (Linux: `walk_component`).
     #[inline]
-    fn step(&mut self, follow: bool) -> Result<Step> {
+    fn step(&mut self, name: &[u8], hash: u64, follow: bool) -> Result<Step> {
         match self.last_type {
             LastType::Norm => {
-                let dentry = lookup_one(&self.path.dentry, self.last())?.ok_or(Errno::ENOENT)?;
-                self.step_into(dentry, follow)
+                let found = lookup_hashed(&self.path.dentry, name, hash)?;
+                self.step_into(found.ok_or(Errno::ENOENT)?, follow)
             }
             LastType::DotDot => self.follow_dotdot().map(|()| Step::Arrived),
             LastType::Dot | LastType::Root => Ok(Step::Arrived),
@@ -248,7 +257,8 @@ impl<'n> Nameidata<'n> {
             if self.flags.contains(LookupFlags::NO_XDEV) {
                 return Err(Errno::EXDEV);
             }
-            self.path = mount.root_path();
+            self.path.dentry = mount.root.clone();
+            self.path.mnt = mount;
         }
         Ok(())
     }
@@ -353,7 +363,9 @@ impl<'n> Nameidata<'n> {
     /// Takes the last step; false when it was a link whose text is to be walked now.
     pub fn finish_last(&mut self) -> Result<bool> {
         let follow = self.flags.contains(LookupFlags::FOLLOW) || self.trailing_slash;
-        match self.step(follow)? {
+        let text = self.text.clone();
+        let name = text.as_bytes().get(self.last.0..self.last.1);
+        match self.step(name.unwrap_or_default(), self.last_hash, follow)? {
             Step::Link(target) => {
                 let jumped = matches!(target, LinkTarget::Jump(_));
                 self.enter_trailing_link(target)?;
@@ -423,11 +435,21 @@ fn classify(component: &[u8]) -> LastType {
 /// none (Linux: `lookup_fast`, then `lookup_slow`). May sleep for the directory's lock.
 #[inline]
 pub fn lookup_one(parent: &Arc<Dentry>, name: &[u8]) -> Result<Option<Arc<Dentry>>> {
-    if let Some(dentry) = d_lookup(parent, name)
+    lookup_hashed(parent, name, hash_bytes(hash_seed(parent), name))
+}
+
+#[inline]
+fn lookup_hashed(parent: &Arc<Dentry>, name: &[u8], hash: u64) -> Result<Option<Arc<Dentry>>> {
+    if let Some(dentry) = d_lookup_hashed(parent, name, hash)
         && still_valid(&dentry)
     {
         return Ok(Some(dentry));
     }
+    lookup_slow(parent, name)
+}
+
+#[cold]
+fn lookup_slow(parent: &Arc<Dentry>, name: &[u8]) -> Result<Option<Arc<Dentry>>> {
     let _dir = parent.inode.lock.lock();
     lookup_locked(parent, name)
 }

@@ -289,11 +289,13 @@ fn report(child: &Task, cause: i32, status: i32, code: i32) -> Found {
 
 /// The children that wait4(2) means by its first argument. Errors: ESRCH for `i32::MIN`.
 fn who_of_wait4(upid: i32) -> Result<Who> {
+    if upid == i32::MIN {
+        return Err(Errno::ESRCH);
+    }
     match upid {
         -1 => Ok(Who::All),
         0 => Ok(Who::Pgid(pid::task_pgrp(&current()))),
-        i32::MIN => Err(Errno::ESRCH),
-        ..-1 => Ok(Who::Pgid(-upid)),
+        ..=-2 => Ok(Who::Pgid(-upid)),
         1.. => Ok(Who::Pid(upid)),
     }
 }

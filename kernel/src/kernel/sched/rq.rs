@@ -168,15 +168,6 @@ impl Rq {
         }
     }
 
-    /// Takes a runnable task that does not run off this queue, to move it to another CPU.
-    pub(super) fn deactivate_waiting(&mut self, task: &Task) -> Option<Arc<Task>> {
-        let class = task.se.class();
-        let taken = self.dequeue_waiting(task)?;
-        task.se.on_rq.store(false, Ordering::Release);
-        self.count(class, -1);
-        Some(taken)
-    }
-
     /// A runnable task changed class while it was off its queue.
     pub(super) fn recount(&mut self, from: Class, to: Class) {
         self.count(from, -1);

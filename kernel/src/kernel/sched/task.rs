@@ -272,8 +272,9 @@ pub(super) fn current_task() -> CurrentTask {
     debug_assert!(!task.is_null(), "no current task");
     // SAFETY: `setup_boot_task` is the first thing that portable code does, so there is one. The
     // scheduler keeps the running task alive, and this handle stays on its stack.
+    let task = unsafe { &*task };
     CurrentTask {
-        task: unsafe { &*task },
+        task,
         _not_send: core::marker::PhantomData,
     }
 }
