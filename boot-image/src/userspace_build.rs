@@ -21,8 +21,17 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds them all.
+    /// Builds those of the default initramfs.
     pub fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<Self> {
+        Self::build_package(workspace, toolchain, "userspace")
+    }
+
+    /// Builds those of another package of this workspace in the same way.
+    pub fn build_package(
+        workspace: &Workspace,
+        toolchain: &Toolchain,
+        package: &str,
+    ) -> Result<Self> {
         if toolchain.host != TARGET {
             return Err(Error::Other(format!(
                 "the user programs are built for {TARGET}, but this Rust is for {}",
@@ -32,7 +41,7 @@ impl Programs {
         let _lock = workspace.lock("userspace")?;
         let mut command = cargo::command(workspace, "build", TARGET_DIR);
         command
-            .args(["-p", "userspace", "--profile", PROFILE, "--target", TARGET])
+            .args(["-p", package, "--profile", PROFILE, "--target", TARGET])
             .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", FLAGS);
         cargo::run("Building the user programs", &mut command)?;
         Ok(Self {

@@ -36,6 +36,14 @@ pub fn kernel(features: &[&'static str]) -> Kernel {
         .clone()
 }
 
+/// Linux gives up if the timer of a busy emulator seems not to tick, unless it is told not to look.
+pub fn adapted_cmdline(cmdline: String) -> String {
+    match std::env::var_os(OTHER_KERNEL) {
+        Some(_) => format!("no_timer_check {cmdline}"),
+        None => cmdline,
+    }
+}
+
 /// The tree of the default initramfs.
 pub fn default_tree() -> Initramfs {
     static TREE: OnceLock<Initramfs> = OnceLock::new();
@@ -43,6 +51,15 @@ pub fn default_tree() -> Initramfs {
         or_fail(programs().and_then(|programs| rootfs::default_initramfs(&WORKSPACE, &programs)))
     };
     TREE.get_or_init(build).clone()
+}
+
+/// The program of the tests that runs inside the machine.
+pub fn guest_program() -> &'static [u8] {
+    static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let file = or_fail(Programs::build_package(&WORKSPACE, toolchain(), "guest")).path("guest");
+        or_fail(std::fs::read(&file).doing("read", &file))
+    })
 }
 
 /// Writes a disk image.

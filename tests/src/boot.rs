@@ -143,7 +143,7 @@ impl Boot {
         let media = self.media(&kernel, &files);
         let qmp = files.path().join("qmp");
         let qemu = QemuCommand {
-            cmdline: self.cmdline,
+            cmdline: self.cmdline.map(artifacts::adapted_cmdline),
             smp: self.smp,
             memory: self.memory,
             serial: self.serial,

@@ -25,6 +25,27 @@ pub use boot_image::cpio;
 pub use boot_image::{Compression, Firmware, Initramfs};
 pub use guest::{Guest, Verdict};
 
+/// A tree with the guest program at `path` and the folders that it mounts on; it is `/init` for most tests.
+pub fn guest_initramfs(path: &str) -> Initramfs {
+    ["/dev", "/proc", "/tmp", "/root"]
+        .iter()
+        .fold(Initramfs::new(), |tree, folder| tree.dir(folder, 0o755))
+        .char_device("/dev/console", 0o600, 5, 1)
+        .file(path, 0o755, artifacts::guest_program())
+}
+
+/// A tree with busybox, its links to applets, and this script as `/init`.
+pub fn script_initramfs(script: &str) -> Initramfs {
+    default_initramfs()
+        .without("/init")
+        .file("/init", 0o755, format!("#!/bin/sh\n{script}"))
+}
+
+/// Compresses bytes as [`Boot::compressed_initramfs`] does.
+pub fn compress(compression: Compression, bytes: Vec<u8>) -> Vec<u8> {
+    artifacts::or_fail(compression.apply(bytes))
+}
+
 /// The default initramfs as a tree, to be changed for a test.
 pub fn default_initramfs() -> Initramfs {
     artifacts::default_tree()

@@ -1,7 +1,7 @@
 //! Device drivers (Linux: drivers/).
 
+pub mod acpi;
 pub mod base;
 pub mod char;
-pub mod acpi;
 pub mod rtc;
 pub mod tty;

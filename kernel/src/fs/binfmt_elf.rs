@@ -16,11 +16,13 @@ use uapi::mman::*;
 
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
 use crate::fs::elf_tables::{ElfImage, create_elf_tables};
-use crate::fs::exec::{Binprm, Entry};
+use crate::fs::exec::{Binprm, Entry, ExeFile};
 use crate::fs::exec_hooks;
 use crate::fs::file::File;
 use crate::mm::mmap::{MmStruct, MmapRequest};
-use crate::mm::util::{RANDOMIZE_VA_SPACE, arch_mmap_rnd, arch_randomize_brk, page_align, randomize_stack_top};
+use crate::mm::util::{
+    arch_mmap_rnd, arch_randomize_brk, page_align, randomize_brk, randomize_stack_top,
+};
 use crate::mm::vma::VmFlags;
 use crate::prelude::*;
 
@@ -41,12 +43,16 @@ const fn page_offset(addr: u64) -> u64 {
 
 /// Errors: ENOEXEC unless the address is one of user space.
 fn user_address(addr: u64, errno: Errno) -> Result<u64> {
-    if addr < TASK_SIZE { Ok(addr) } else { Err(errno) }
+    if addr < TASK_SIZE {
+        Ok(addr)
+    } else {
+        Err(errno)
+    }
 }
 
 /// A program or an interpreter: its file and its headers.
 struct ElfFile {
-    file: Arc<File>,
+    exe: Arc<ExeFile>,
     header: FileHeader<LittleEndian>,
     segments: Vec<ProgramHeader>,
 }
@@ -79,7 +85,7 @@ fn parse_header(head: &[u8]) -> Option<FileHeader<LittleEndian>> {
 impl ElfFile {
     /// Reads the program headers (Linux: `load_elf_phdrs`). Errors: `bad` for every fault of the
     /// file, ENOMEM.
-    fn new(file: Arc<File>, head: &[u8], bad: Errno) -> Result<ElfFile> {
+    fn new(exe: Arc<ExeFile>, head: &[u8], bad: Errno) -> Result<ElfFile> {
         let header = parse_header(head).ok_or(bad)?;
         let size = usize::from(header.e_phnum) * PHDR_SIZE;
         if usize::from(header.e_phentsize) != PHDR_SIZE || size == 0 || size > MAX_PHDRS_SIZE {
@@ -88,19 +94,27 @@ impl ElfFile {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
         bytes.resize(size, 0);
-        elf_read(&file, &mut bytes, header.e_phoff).map_err(|_| bad)?;
+        elf_read(exe.file(), &mut bytes, header.e_phoff).map_err(|_| bad)?;
         let mut segments = Vec::new();
-        segments.try_reserve_exact(size / PHDR_SIZE).map_err(|_| Errno::ENOMEM)?;
+        segments
+            .try_reserve_exact(size / PHDR_SIZE)
+            .map_err(|_| Errno::ENOMEM)?;
         let mut offset = 0;
         while offset < size {
             let segment = ProgramHeader::parse_at(LittleEndian, Class::ELF64, &mut offset, &bytes);
             segments.push(segment.map_err(|_| bad)?);
         }
-        Ok(ElfFile { file, header, segments })
+        Ok(ElfFile {
+            exe,
+            header,
+            segments,
+        })
     }
 
     fn loads(&self) -> impl DoubleEndedIterator<Item = &ProgramHeader> {
-        self.segments.iter().filter(|segment| segment.p_type == PT_LOAD)
+        self.segments
+            .iter()
+            .filter(|segment| segment.p_type == PT_LOAD)
     }
 
     fn is_dyn(&self) -> bool {
@@ -110,42 +124,65 @@ impl ElfFile {
     /// Bytes from the first segment's first page to the last one's end (Linux:
     /// `total_mapping_size`). Errors: EINVAL without segments or when the numbers make no sense.
     fn total_mapping_size(&self) -> Result<u64> {
-        let start = self.loads().map(|segment| page_start(segment.p_vaddr)).min();
-        let ends = self.loads().map(|segment| segment.p_vaddr.checked_add(segment.p_memsz));
-        let end = ends.collect::<Option<Vec<u64>>>().and_then(|ends| ends.into_iter().max());
+        let start = self
+            .loads()
+            .map(|segment| page_start(segment.p_vaddr))
+            .min();
+        let ends = self
+            .loads()
+            .map(|segment| segment.p_vaddr.checked_add(segment.p_memsz));
+        let end = ends
+            .collect::<Option<Vec<u64>>>()
+            .and_then(|ends| ends.into_iter().max());
         let (Some(start), Some(end)) = (start, end) else {
             return Err(Errno::EINVAL);
         };
-        end.checked_sub(start).filter(|&size| size != 0).ok_or(Errno::EINVAL)
+        end.checked_sub(start)
+            .filter(|&size| size != 0)
+            .ok_or(Errno::EINVAL)
     }
 
     /// Greatest alignment that a segment asks for, a power of two (Linux: `maximum_alignment`).
     fn maximum_alignment(&self) -> u64 {
         let wanted = self.loads().map(|segment| segment.p_align);
-        wanted.filter(|align| align.is_power_of_two()).max().unwrap_or(0).max(PAGE)
+        wanted
+            .filter(|align| align.is_power_of_two())
+            .max()
+            .unwrap_or(0)
+            .max(PAGE)
     }
 
     /// Path of the interpreter. Errors: ENOEXEC, EIO, ENOMEM.
     fn interpreter(&self) -> Result<Option<Vec<u8>>> {
-        let Some(segment) = self.segments.iter().find(|segment| segment.p_type == PT_INTERP) else {
+        let Some(segment) = self
+            .segments
+            .iter()
+            .find(|segment| segment.p_type == PT_INTERP)
+        else {
             return Ok(None);
         };
         if segment.p_filesz > PATH_MAX as u64 || segment.p_filesz < 2 {
             return Err(Errno::ENOEXEC);
         }
         let mut path = vec![0; segment.p_filesz as usize];
-        elf_read(&self.file, &mut path, segment.p_offset)?;
+        elf_read(self.exe.file(), &mut path, segment.p_offset)?;
         if path.pop() != Some(0) {
             return Err(Errno::ENOEXEC);
         }
-        let end = path.iter().position(|&byte| byte == 0).unwrap_or(path.len());
+        let end = path
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(path.len());
         path.truncate(end);
         Ok(Some(path))
     }
 
     /// PT_GNU_STACK with X; without the header, stacks of 64-bit programs are not executable.
     fn wants_executable_stack(&self) -> bool {
-        let stack = self.segments.iter().rfind(|segment| segment.p_type == PT_GNU_STACK);
+        let stack = self
+            .segments
+            .iter()
+            .rfind(|segment| segment.p_type == PT_GNU_STACK);
         stack.is_some_and(|segment| segment.p_flags & PF_X != 0)
     }
 }
@@ -154,26 +191,33 @@ impl ElfFile {
 /// Errors: ENOEXEC if the file is no program, ELIBBAD for a bad interpreter, EINVAL, EIO,
 /// ENOMEM, EFAULT.
 pub fn load_elf_binary(bprm: &mut Binprm) -> Result<Entry> {
-    let program = ElfFile::new(bprm.file.clone(), &bprm.head, Errno::ENOEXEC)?;
+    let program = ElfFile::new(bprm.exe.clone(), &bprm.head, Errno::ENOEXEC)?;
     let interpreter = match program.interpreter()? {
         Some(path) => Some(open_interpreter(&path)?),
         None => None,
     };
     let mm = bprm.mm.clone();
-    let stack = if program.wants_executable_stack() { VmFlags::EXEC } else { VmFlags::empty() };
+    let stack = if program.wants_executable_stack() {
+        VmFlags::EXEC
+    } else {
+        VmFlags::empty()
+    };
     let stack_top = page_start(randomize_stack_top());
     let image = map_program(&mm, &program, interpreter.as_ref())?;
     let sp = create_elf_tables(bprm, &image, stack_top, stack)?;
-    mm.set_exe_file(Some(bprm.file.clone()));
-    Ok(Entry { ip: image.start_ip, sp })
+    mm.set_exe_file(Some(bprm.exe.clone()));
+    Ok(Entry {
+        ip: image.start_ip,
+        sp,
+    })
 }
 
 /// Errors: ELIBBAD, EIO, and those of opening a program.
 fn open_interpreter(path: &[u8]) -> Result<ElfFile> {
-    let file = exec_hooks::open_exec(path)?;
+    let exe = ExeFile::new(exec_hooks::open_exec(path)?)?;
     let mut head = [0; EHDR_SIZE];
-    elf_read(&file, &mut head, 0)?;
-    ElfFile::new(file, &head, Errno::ELIBBAD)
+    elf_read(exe.file(), &mut head, 0)?;
+    ElfFile::new(exe, &head, Errno::ELIBBAD)
 }
 
 /// Where the parts of the program are, without its load bias.
@@ -188,7 +232,14 @@ struct Extent {
 
 impl Extent {
     fn new() -> Extent {
-        Extent { code: u64::MAX..0, ..Extent::default() }
+        let code = Range {
+            start: u64::MAX,
+            end: 0,
+        };
+        Extent {
+            code,
+            ..Extent::default()
+        }
     }
 
     /// Takes a segment in, after Linux's checks. Errors: EINVAL.
@@ -224,7 +275,11 @@ fn check_segment(segment: &ProgramHeader, bias: u64) -> Result<u64, ()> {
 }
 
 /// Maps the program and its interpreter (the middle of Linux's `load_elf_binary`).
-fn map_program(mm: &MmStruct, program: &ElfFile, interpreter: Option<&ElfFile>) -> Result<ElfImage> {
+fn map_program(
+    mm: &MmStruct,
+    program: &ElfFile,
+    interpreter: Option<&ElfFile>,
+) -> Result<ElfImage> {
     let mut extent = Extent::new();
     let mut bias = 0;
     for (index, segment) in program.loads().enumerate() {
@@ -232,7 +287,11 @@ fn map_program(mm: &MmStruct, program: &ElfFile, interpreter: Option<&ElfFile>) 
         let (mut flags, mut total) = (MAP_FIXED, 0);
         if index == 0 {
             (bias, total) = first_bias(mm, program, interpreter.is_some())?;
-            flags = if bias == 0 && program.is_dyn() { 0 } else { MAP_FIXED_NOREPLACE };
+            flags = if bias == 0 && program.is_dyn() {
+                0
+            } else {
+                MAP_FIXED_NOREPLACE
+            };
             if program.is_dyn() {
                 bias = page_start(bias.wrapping_sub(vaddr));
             }
@@ -258,7 +317,11 @@ fn map_program(mm: &MmStruct, program: &ElfFile, interpreter: Option<&ElfFile>) 
         entry,
         start_ip,
         base,
-        phdr: if extent.phdr == 0 { 0 } else { extent.phdr.wrapping_add(bias) },
+        phdr: if extent.phdr == 0 {
+            0
+        } else {
+            extent.phdr.wrapping_add(bias)
+        },
         phnum: program.header.e_phnum,
     })
 }
@@ -271,14 +334,20 @@ fn first_bias(mm: &MmStruct, program: &ElfFile, has_interpreter: bool) -> Result
     let total = program.total_mapping_size()?;
     let alignment = program.maximum_alignment();
     if has_interpreter {
-        return Ok(((ELF_ET_DYN_BASE + arch_mmap_rnd()) & !(alignment - 1), total));
+        return Ok((
+            (ELF_ET_DYN_BASE + arch_mmap_rnd()) & !(alignment - 1),
+            total,
+        ));
     }
     if alignment <= PAGE {
         return Ok((0, total)); // anywhere among the mappings
     }
     // A loader or a static program that wants more than page alignment: look for room that can
     // be cut to it.
-    let room = total.checked_add(alignment).and_then(page_align).ok_or(Errno::ENOMEM)?;
+    let room = total
+        .checked_add(alignment)
+        .and_then(page_align)
+        .ok_or(Errno::ENOMEM)?;
     let found = mm.read().get_unmapped_area(0, room, 0)?;
     Ok((found.next_multiple_of(alignment), total))
 }
@@ -331,20 +400,28 @@ fn elf_load(
     } else {
         let mapped = elf_map(mm, source, segment, addr, flags, total)?;
         let offset = page_offset(segment.p_vaddr);
-        let file_end = mapped.checked_add(offset).and_then(|at| at.checked_add(segment.p_filesz));
+        let file_end = mapped
+            .checked_add(offset)
+            .and_then(|at| at.checked_add(segment.p_filesz));
         (mapped, file_end.ok_or(Errno::EINVAL)?)
     };
     if segment.p_memsz <= segment.p_filesz {
         return Ok(mapped);
     }
     let offset = page_offset(segment.p_vaddr);
-    let end = mapped.checked_add(offset).and_then(|at| at.checked_add(segment.p_memsz));
+    let end = mapped
+        .checked_add(offset)
+        .and_then(|at| at.checked_add(segment.p_memsz));
     let end = end.and_then(page_align).ok_or(Errno::ENOMEM)?;
     let tail = page_align(file_end).ok_or(Errno::ENOMEM)?;
     if segment.p_filesz != 0 && !zero(mm, file_end..tail) && writable {
         return Err(Errno::EFAULT);
     }
-    let exec = if segment.p_flags & PF_X != 0 { VmFlags::EXEC } else { VmFlags::empty() };
+    let exec = if segment.p_flags & PF_X != 0 {
+        VmFlags::EXEC
+    } else {
+        VmFlags::empty()
+    };
     mm.vm_brk_flags(tail, end.saturating_sub(tail), exec)?;
     Ok(mapped)
 }
@@ -367,7 +444,11 @@ fn elf_map(
     total: u64,
 ) -> Result<u64> {
     let offset = page_offset(segment.p_vaddr);
-    let len = segment.p_filesz.checked_add(offset).and_then(page_align).ok_or(Errno::EINVAL)?;
+    let len = segment
+        .p_filesz
+        .checked_add(offset)
+        .and_then(page_align)
+        .ok_or(Errno::EINVAL)?;
     let file_pos = segment.p_offset.checked_sub(offset).ok_or(Errno::EINVAL)?;
     if page_offset(file_pos) != 0 || file_pos.checked_add(len).is_none() {
         return Err(Errno::EINVAL);
@@ -378,7 +459,7 @@ fn elf_map(
         len,
         prot: make_prot(segment.p_flags),
         flags: MAP_FIXED | MAP_PRIVATE,
-        file: Some(source.file.clone()),
+        file: Some(source.exe.file().clone()),
         pgoff: file_pos >> PAGE_SHIFT,
     })
 }
@@ -410,12 +491,17 @@ fn make_prot(flags: u32) -> u32 {
 }
 
 /// Tells /proc where things are, and brk(2) where the heap begins.
-fn set_program_parts(mm: &MmStruct, program: &ElfFile, extent: &Extent, bias: u64, has_interpreter: bool) {
+fn set_program_parts(
+    mm: &MmStruct,
+    program: &ElfFile,
+    extent: &Extent,
+    bias: u64,
+    has_interpreter: bool,
+) {
     let at = |addr: u64| addr.wrapping_add(bias);
     let end = page_align(at(extent.brk)).unwrap_or(TASK_SIZE);
-    let randomize = RANDOMIZE_VA_SPACE.load(core::sync::atomic::Ordering::Relaxed) > 1;
     // A static PIE sits among the mappings: its heap gets a place with room of its own.
-    let own_place = randomize && program.is_dyn() && !has_interpreter;
+    let own_place = randomize_brk() && program.is_dyn() && !has_interpreter;
     let brk = arch_randomize_brk(if own_place { ELF_ET_DYN_BASE } else { end });
     let mut map = mm.write();
     let parts = &mut map.parts;

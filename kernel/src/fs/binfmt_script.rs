@@ -19,12 +19,18 @@ fn is_blank(byte: u8) -> bool {
 }
 
 fn trim_start(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(|&byte| !is_blank(byte)).unwrap_or(text.len());
+    let start = text
+        .iter()
+        .position(|&byte| !is_blank(byte))
+        .unwrap_or(text.len());
     &text[start..]
 }
 
 fn trim_end(text: &[u8]) -> &[u8] {
-    let end = text.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |last| last + 1);
+    let end = text
+        .iter()
+        .rposition(|&byte| !is_blank(byte))
+        .map_or(0, |last| last + 1);
     &text[..end]
 }
 
@@ -55,16 +61,29 @@ pub fn parse(head: &[u8; BINPRM_BUF_SIZE]) -> Option<Shebang<'_>> {
     if interpreter.is_empty() {
         return None;
     }
-    let rest = if rest.first() == Some(&0) { &[] } else { trim_start(rest) };
-    let rest = &rest[..rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len())];
-    Some(Shebang { interpreter, argument: (!rest.is_empty()).then_some(rest) })
+    let rest = if rest.first() == Some(&0) {
+        &[]
+    } else {
+        trim_start(rest)
+    };
+    let rest = &rest[..rest
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(rest.len())];
+    Some(Shebang {
+        interpreter,
+        argument: (!rest.is_empty()).then_some(rest),
+    })
 }
 
 /// Makes the interpreter the program and puts it in front of the arguments.
 /// Errors: ENOEXEC if the file is no script, E2BIG, and those of opening the interpreter.
 pub fn load_script(bprm: &mut Binprm) -> Result<Arc<crate::fs::file::File>> {
     let head = bprm.head;
-    let Shebang { interpreter, argument } = parse(&head).ok_or(Errno::ENOEXEC)?;
+    let Shebang {
+        interpreter,
+        argument,
+    } = parse(&head).ok_or(Errno::ENOEXEC)?;
     if bprm.path_inaccessible {
         // The interpreter could not open `/dev/fd/N`: exec closes the descriptor.
         return Err(Errno::ENOENT);
@@ -99,18 +118,37 @@ mod tests {
     fn a_script_line_has_an_interpreter_and_at_most_one_argument() {
         assert_eq!(parsed(b"#!/bin/sh\necho"), line("/bin/sh", None));
         assert_eq!(parsed(b"#! \t/bin/sh \t\n"), line("/bin/sh", None));
-        assert_eq!(parsed(b"#!/usr/bin/env python3 -u \n"), line("/usr/bin/env", Some("python3 -u")));
-        assert_eq!(parsed(b"#!/bin/sh"), line("/bin/sh", None), "the file may end there");
+        assert_eq!(
+            parsed(b"#!/usr/bin/env python3 -u \n"),
+            line("/usr/bin/env", Some("python3 -u"))
+        );
+        assert_eq!(
+            parsed(b"#!/bin/sh"),
+            line("/bin/sh", None),
+            "the file may end there"
+        );
         assert_eq!(parsed(b"#!/bin/sh -x"), line("/bin/sh", Some("-x")));
         assert_eq!(parsed(b"#!/bin/sh -x\0y\n"), line("/bin/sh", Some("-x")));
     }
 
     #[test]
     fn what_is_no_script_line_is_refused() {
-        for text in [&b"#!"[..], b"#!\n", b"#! \t\n", b"#", b"", b"\x7fELF", b" #!/bin/sh\n"] {
+        for text in [
+            &b"#!"[..],
+            b"#!\n",
+            b"#! \t\n",
+            b"#",
+            b"",
+            b"\x7fELF",
+            b" #!/bin/sh\n",
+        ] {
             assert_eq!(parsed(text), None, "{text:?}");
         }
-        assert_eq!(parsed(&[&b"#!"[..], &[b' '; 300]].concat()), None, "blanks only");
+        assert_eq!(
+            parsed(&[&b"#!"[..], &[b' '; 300]].concat()),
+            None,
+            "blanks only"
+        );
     }
 
     #[test]

@@ -126,12 +126,21 @@ mod tests {
     fn regions_do_not_overlap_and_gaps_have_no_device() {
         let probe = || Arc::new(Probe);
         assert_eq!(register_chrdev(4000, 8, 8, "probe", probe()), Ok(()));
-        assert_eq!(register_chrdev(4000, 15, 1, "probe", probe()), Err(Errno::EBUSY));
-        assert_eq!(register_chrdev(4000, 0, 9, "probe", probe()), Err(Errno::EBUSY));
+        assert_eq!(
+            register_chrdev(4000, 15, 1, "probe", probe()),
+            Err(Errno::EBUSY)
+        );
+        assert_eq!(
+            register_chrdev(4000, 0, 9, "probe", probe()),
+            Err(Errno::EBUSY)
+        );
         assert_eq!(register_chrdev(4000, 16, 1, "probe", probe()), Ok(()));
         assert!(chrdev_open(DevT::new(4000, 15), 0).is_ok());
         assert!(chrdev_open(DevT::new(4000, 16), 0).is_ok());
         assert_eq!(chrdev_open(DevT::new(4000, 7), 0).err(), Some(Errno::ENXIO));
-        assert_eq!(chrdev_open(DevT::new(4000, 17), 0).err(), Some(Errno::ENXIO));
+        assert_eq!(
+            chrdev_open(DevT::new(4000, 17), 0).err(),
+            Some(Errno::ENXIO)
+        );
     }
 }

@@ -37,7 +37,12 @@ pub struct ElfImage {
 }
 
 /// Makes the stack below `top`; returns the stack pointer. Errors: ENOMEM, EFAULT.
-pub fn create_elf_tables(bprm: &mut Binprm, image: &ElfImage, top: u64, stack: VmFlags) -> Result<u64> {
+pub fn create_elf_tables(
+    bprm: &mut Binprm,
+    image: &ElfImage,
+    top: u64,
+    stack: VmFlags,
+) -> Result<u64> {
     let mm = bprm.mm.clone();
     let strings = bprm.args.place(top);
     let below_strings = align_stack(strings.arg_start());
@@ -49,7 +54,9 @@ pub fn create_elf_tables(bprm: &mut Binprm, image: &ElfImage, top: u64, stack: V
     let sp = (random_at - words as u64 * 8) & !15;
 
     let mut table = Vec::new();
-    table.try_reserve_exact(words * 8).map_err(|_| Errno::ENOMEM)?;
+    table
+        .try_reserve_exact(words * 8)
+        .map_err(|_| Errno::ENOMEM)?;
     let mut push = |word: u64| table.extend_from_slice(&word.to_le_bytes());
     push(bprm.args.argc() as u64);
     strings.argv().for_each(&mut push);
@@ -60,7 +67,9 @@ pub fn create_elf_tables(bprm: &mut Binprm, image: &ElfImage, top: u64, stack: V
 
     let room = bprm.stack_limit & !(PAGE_SIZE as u64 - 1);
     let needed = sp & !(PAGE_SIZE as u64 - 1);
-    let bottom = (needed - STACK_EXPAND).max(top.saturating_sub(room)).min(needed);
+    let bottom = (needed - STACK_EXPAND)
+        .max(top.saturating_sub(room))
+        .min(needed);
     {
         let mut map = mm.write();
         let parts = &mut map.parts;
@@ -76,17 +85,28 @@ pub fn create_elf_tables(bprm: &mut Binprm, image: &ElfImage, top: u64, stack: V
     high[8..16].copy_from_slice(&get_random_u64().to_le_bytes());
     high[16..16 + platform.len()].copy_from_slice(platform);
     let high = &high[..16 + platform.len() + 1];
-    let written = mm.write_remote(sp, &table) == table.len() && mm.write_remote(random_at, high) == high.len();
+    let written = mm.write_remote(sp, &table) == table.len()
+        && mm.write_remote(random_at, high) == high.len();
     if written { Ok(sp) } else { Err(Errno::EFAULT) }
 }
 
 /// A little below, at random (Linux: `arch_align_stack`).
 fn align_stack(sp: u64) -> u64 {
-    let shift = if randomize() { get_random_u64() % 8192 } else { 0 };
+    let shift = if randomize() {
+        get_random_u64() % 8192
+    } else {
+        0
+    };
     (sp - shift) & !15
 }
 
-fn auxiliary_vector(bprm: &Binprm, image: &ElfImage, execfn: u64, platform: u64, random: u64) -> Vec<u64> {
+fn auxiliary_vector(
+    bprm: &Binprm,
+    image: &ElfImage,
+    execfn: u64,
+    platform: u64,
+    random: u64,
+) -> Vec<u64> {
     let cred = &bprm.cred;
     let entries = [
         (AT_MINSIGSTKSZ, arch::elf_minsigstksz()),
@@ -112,5 +132,8 @@ fn auxiliary_vector(bprm: &Binprm, image: &ElfImage, execfn: u64, platform: u64,
         (AT_RSEQ_ALIGN, RSEQ_ALIGN),
         (AT_NULL, 0),
     ];
-    entries.iter().flat_map(|&(kind, value)| [kind, value]).collect()
+    entries
+        .iter()
+        .flat_map(|&(kind, value)| [kind, value])
+        .collect()
 }

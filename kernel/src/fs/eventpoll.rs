@@ -409,7 +409,8 @@ pub(super) fn do_epoll_ctl(
         data: event.data,
     };
     if event.events & EPOLLEXCLUSIVE != 0 && op != EPOLL_CTL_DEL {
-        let allowed = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
+        let allowed =
+            EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
         if op == EPOLL_CTL_MOD || event.events & !allowed != 0 || EventPoll::of(file).is_ok() {
             return Err(Errno::EINVAL);
         }

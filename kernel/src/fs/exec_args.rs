@@ -121,7 +121,11 @@ impl ArgArea {
 
     fn check_limit(&self, more_pointers: usize) -> Result {
         let pointers = (self.argv.len() + self.envp.len() + more_pointers) * 8;
-        if self.end - self.start + pointers > self.limit { Err(Errno::E2BIG) } else { Ok(()) }
+        if self.end - self.start + pointers > self.limit {
+            Err(Errno::E2BIG)
+        } else {
+            Ok(())
+        }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result {
@@ -138,7 +142,8 @@ impl ArgArea {
         let mut at = at;
         while !bytes.is_empty() {
             let step = bytes.len().min(PAGE_SIZE - at % PAGE_SIZE);
-            self.page(at / PAGE_SIZE)?.write(at % PAGE_SIZE, &bytes[..step]);
+            self.page(at / PAGE_SIZE)?
+                .write(at % PAGE_SIZE, &bytes[..step]);
             bytes = &bytes[step..];
             at += step;
         }
@@ -164,7 +169,12 @@ impl ArgArea {
         if !self.argv.is_empty() {
             self.argv.remove(0);
         }
-        self.start = self.argv.first().or(self.envp.first()).copied().unwrap_or(self.execfn);
+        self.start = self
+            .argv
+            .first()
+            .or(self.envp.first())
+            .copied()
+            .unwrap_or(self.execfn);
     }
 
     /// Puts a string in front of argv. Errors: E2BIG, ENOMEM.
@@ -191,7 +201,10 @@ impl ArgArea {
     /// Where everything is once the area ends at `top`, page aligned.
     pub fn place(&self, top: u64) -> Placed<'_> {
         let end = (self.end + END_MARKER).next_multiple_of(PAGE_SIZE);
-        Placed { area: self, offset: top - end as u64 }
+        Placed {
+            area: self,
+            offset: top - end as u64,
+        }
     }
 
     /// Hands the pages to the stack area that ends at `top`. Errors: ENOMEM.

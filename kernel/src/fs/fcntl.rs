@@ -70,9 +70,7 @@ fn dupfd(file: Arc<File>, from: u64, on_exec: OnExec) -> Result<u64> {
 pub fn setfl(file: &File, flags: u32) -> Result {
     let old = file.flags();
     let cred = current().cred();
-    if flags & O_NOATIME != 0
-        && old & O_NOATIME == 0
-        && !inode_owner_or_capable(&file.inode, &cred)
+    if flags & O_NOATIME != 0 && old & O_NOATIME == 0 && !inode_owner_or_capable(&file.inode, &cred)
     {
         return Err(Errno::EPERM);
     }
@@ -93,10 +91,7 @@ pub fn setfl(file: &File, flags: u32) -> Result {
 
 /// Commands that O_PATH descriptors serve too.
 fn works_on_path(cmd: u32) -> bool {
-    matches!(
-        cmd,
-        F_DUPFD | F_DUPFD_CLOEXEC | F_GETFD | F_SETFD | F_GETFL
-    )
+    matches!(cmd, F_DUPFD | F_DUPFD_CLOEXEC | F_GETFD | F_SETFD | F_GETFL)
 }
 
 /// fcntl(2).
@@ -205,4 +200,3 @@ fn owner_command(file: &File, cmd: u32, arg: u64) -> Result<u64> {
         }
     }
 }
-

@@ -359,8 +359,7 @@ impl Inode {
     /// Changes the permission bits; the type stays.
     pub fn set_mode(&self, mode: u32) {
         let kind = self.mode() & S_IFMT;
-        self.mode
-            .store(kind | mode & S_IALLUGO, Ordering::Relaxed);
+        self.mode.store(kind | mode & S_IALLUGO, Ordering::Relaxed);
     }
     /// Owner.
     #[inline]

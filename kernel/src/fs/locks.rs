@@ -100,8 +100,8 @@ fn carve(records: &mut Vec<RecordLock>, range: &RecordLock) {
 fn merge(records: &mut Vec<RecordLock>, mut new: RecordLock) {
     records.retain(|held| {
         let same = held.owner == new.owner && held.kind == new.kind;
-        let touches = held.start <= new.end.saturating_add(1)
-            && new.start <= held.end.saturating_add(1);
+        let touches =
+            held.start <= new.end.saturating_add(1) && new.start <= held.end.saturating_add(1);
         if same && touches {
             new.start = new.start.min(held.start);
             new.end = new.end.max(held.end);
@@ -115,7 +115,11 @@ impl FileLockContext {
     /// The first lock in the way of `wanted` (F_GETLK).
     pub fn test(&self, wanted: &RecordLock) -> Option<RecordLock> {
         let lists = self.lists.lock();
-        lists.records.iter().find(|held| held.conflicts(wanted)).copied()
+        lists
+            .records
+            .iter()
+            .find(|held| held.conflicts(wanted))
+            .copied()
     }
     /// Takes a lock if nothing is in the way. Errors: EAGAIN.
     pub fn try_lock(&self, wanted: RecordLock) -> Result {
@@ -168,7 +172,9 @@ impl FileLockContext {
         {
             let mut lists = self.lists.lock();
             lists.flocks.retain(|held| held.0 != id);
-            lists.records.retain(|held| held.owner != LockOwner::File(id));
+            lists
+                .records
+                .retain(|held| held.owner != LockOwner::File(id));
         }
         self.wake();
     }
@@ -228,7 +234,12 @@ fn to_record(file: &File, flock: &Flock, owner: LockOwner, pid: i32) -> Result<R
     })
 }
 
-fn owner_of(file: &File, files: &FilesStruct, ofd: bool, flock: &Flock) -> Result<(LockOwner, i32)> {
+fn owner_of(
+    file: &File,
+    files: &FilesStruct,
+    ofd: bool,
+    flock: &Flock,
+) -> Result<(LockOwner, i32)> {
     if !ofd {
         return Ok((LockOwner::Posix(files.owner_id()), current().tgid()));
     }
@@ -245,7 +256,10 @@ pub fn fcntl_getlk(file: &File, files: &FilesStruct, cmd: u32, flock: &mut Flock
     }
     let (owner, pid) = owner_of(file, files, cmd == F_OFD_GETLK, flock)?;
     let wanted = to_record(file, flock, owner, pid)?;
-    let held = file.inode.locks_if_any().and_then(|locks| locks.test(&wanted));
+    let held = file
+        .inode
+        .locks_if_any()
+        .and_then(|locks| locks.test(&wanted));
     let Some(held) = held else {
         flock.l_type = F_UNLCK;
         return Ok(());
@@ -356,9 +370,15 @@ mod tests {
         let shared = lock(1, LockKind::Shared, 0, 9);
         assert_eq!(context.try_lock(shared), Ok(()));
         assert!(context.test(&lock(2, LockKind::Shared, 0, 9)).is_none());
-        assert_eq!(context.test(&lock(2, LockKind::Exclusive, 9, 9)), Some(shared));
-        assert!(context.test(&lock(2, LockKind::Exclusive, 10, 19)).is_none());
+        assert_eq!(
+            context.test(&lock(2, LockKind::Exclusive, 9, 9)),
+            Some(shared)
+        );
+        assert!(
+            context
+                .test(&lock(2, LockKind::Exclusive, 10, 19))
+                .is_none()
+        );
         assert!(context.test(&lock(1, LockKind::Exclusive, 0, 9)).is_none());
     }
-
 }

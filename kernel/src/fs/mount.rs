@@ -97,7 +97,10 @@ fn dentry_hash(dentry: &Arc<Dentry>) -> u64 {
 }
 
 fn mount_hash(parent: &Arc<Mount>, dentry: &Arc<Dentry>) -> u64 {
-    mix(Arc::as_ptr(parent).addr() as u64, Arc::as_ptr(dentry).addr() as u64)
+    mix(
+        Arc::as_ptr(parent).addr() as u64,
+        Arc::as_ptr(dentry).addr() as u64,
+    )
 }
 
 /// The mount point `dentry`, made when it is none yet. Context: `MNT_TREE` held.
@@ -120,9 +123,12 @@ fn get_mountpoint(dentry: &Arc<Dentry>) -> Arc<Mountpoint> {
 #[inline]
 pub fn lookup_mnt(mnt: &Arc<Mount>, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> {
     MOUNT_HASHTABLE.find(mount_hash(mnt, dentry), |mount| {
-        mount.place.lock().on.as_ref().is_some_and(|on| {
-            Arc::ptr_eq(&on.mnt, mnt) && Arc::ptr_eq(&on.dentry, dentry)
-        })
+        mount
+            .place
+            .lock()
+            .on
+            .as_ref()
+            .is_some_and(|on| Arc::ptr_eq(&on.mnt, mnt) && Arc::ptr_eq(&on.dentry, dentry))
     })
 }
 

@@ -57,7 +57,9 @@ pub fn unshare_namespace(fs: &FsStruct) -> Result<Arc<MntNamespace>> {
         }
     }
     let translate = |path: Path| {
-        let pair = pairs.iter().find(|(mount, _)| Arc::ptr_eq(mount, &path.mnt));
+        let pair = pairs
+            .iter()
+            .find(|(mount, _)| Arc::ptr_eq(mount, &path.mnt));
         let mnt = pair.map_or(path.mnt, |(_, twin)| twin.clone());
         Path {
             mnt,
@@ -231,7 +233,9 @@ fn do_change_type(path: &Path, flags: u64) -> Result {
 }
 
 fn source_path(env: &WalkEnv, source: Option<&[u8]>) -> Result<Path> {
-    let name = source.filter(|name| !name.is_empty()).ok_or(Errno::EINVAL)?;
+    let name = source
+        .filter(|name| !name.is_empty())
+        .ok_or(Errno::EINVAL)?;
     path_lookup(env, None, name, LookupFlags::FOLLOW)
 }
 

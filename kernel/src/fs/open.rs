@@ -14,7 +14,7 @@ use crate::fs::fdtable::OnExec;
 use crate::fs::file::{File, current_files};
 use crate::fs::file_table::Writer;
 use crate::fs::inode::NewNode;
-use crate::fs::namei::permission::{may_create, MAY_EXEC, MAY_READ, MAY_WRITE};
+use crate::fs::namei::permission::{MAY_EXEC, MAY_READ, MAY_WRITE, may_create};
 use crate::fs::namei::walk::{lookup_locked, lookup_one};
 use crate::fs::namei::{
     LastType, LookupFlags, Nameidata, Path, WalkEnv, getname, inode_permission, path_lookup,
@@ -190,12 +190,7 @@ fn lookup_open(
 }
 
 /// Opens what the walk found (Linux: `do_open`).
-fn do_open(
-    env: &WalkEnv,
-    nd: Nameidata<'_>,
-    how: &OpenFlags,
-    origin: Origin,
-) -> Result<Arc<File>> {
+fn do_open(env: &WalkEnv, nd: Nameidata<'_>, how: &OpenFlags, origin: Origin) -> Result<Arc<File>> {
     let inode = nd.path.inode().clone();
     if nd.wants_directory() && !inode.is_dir() {
         return Err(Errno::ENOTDIR);

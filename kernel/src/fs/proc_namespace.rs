@@ -99,7 +99,13 @@ pub fn show_mountinfo(ns: &MntNamespace, root: &Path, out: &mut String) {
     for (mount, at) in visible(ns, root) {
         let parent = mount.parent().map_or(mount.id, |parent| parent.id);
         let dev = mount.sb.dev;
-        let _ = write!(out, "{} {parent} {}:{} ", mount.id, dev.major(), dev.minor());
+        let _ = write!(
+            out,
+            "{} {parent} {}:{} ",
+            mount.id,
+            dev.major(),
+            dev.minor()
+        );
         mangle(out, &dentry_path(&mount.root_path()));
         out.push(' ');
         mangle(out, &at);

@@ -76,7 +76,10 @@ impl Drop for SleepGuard<'_> {
 /// Takes the locks of two objects in the order of their addresses, so that two tasks that lock
 /// the same pair cannot wait for each other; the same lock is taken once
 /// (Linux: `lock_two_nondirectories`).
-pub fn lock_two<'a>(a: &'a SleepLock, b: &'a SleepLock) -> (SleepGuard<'a>, Option<SleepGuard<'a>>) {
+pub fn lock_two<'a>(
+    a: &'a SleepLock,
+    b: &'a SleepLock,
+) -> (SleepGuard<'a>, Option<SleepGuard<'a>>) {
     let (a_addr, b_addr) = (core::ptr::from_ref(a).addr(), core::ptr::from_ref(b).addr());
     match a_addr.cmp(&b_addr) {
         core::cmp::Ordering::Equal => (a.lock(), None),

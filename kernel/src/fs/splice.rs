@@ -77,7 +77,14 @@ fn copy_bytes(
         };
         let (written, error) = write_all(to, to_cursor, &piece[..got]);
         let seekable = from.mode & fmode::LSEEK != 0;
-        from_cursor.advance(from, if seekable { start + written as u64 } else { read_pos });
+        from_cursor.advance(
+            from,
+            if seekable {
+                start + written as u64
+            } else {
+                read_pos
+            },
+        );
         total += written;
         match error {
             Some(error) if total == 0 => return Err(error),

@@ -185,13 +185,7 @@ pub fn sys_fstat(fd: i32, statbuf: UserAddr) -> Result {
 }
 
 /// statx(2): everything known is filled, whatever `mask` asks for. Errors: EINVAL.
-pub fn sys_statx(
-    dfd: i32,
-    filename: UserAddr,
-    flags: u32,
-    mask: u32,
-    buffer: UserAddr,
-) -> Result {
+pub fn sys_statx(dfd: i32, filename: UserAddr, flags: u32, mask: u32, buffer: UserAddr) -> Result {
     let known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
     if mask & STATX__RESERVED != 0
         || flags & !known != 0
@@ -220,7 +214,12 @@ pub fn sys_readlinkat(dfd: i32, pathname: UserAddr, buf: UserAddr, bufsiz: i32) 
         file.path.clone()
     } else {
         let start = start_at(dfd, name.as_bytes())?;
-        path_lookup(&WalkEnv::current()?, start, name.as_bytes(), LookupFlags::empty())?
+        path_lookup(
+            &WalkEnv::current()?,
+            start,
+            name.as_bytes(),
+            LookupFlags::empty(),
+        )?
     };
     let inode = path.inode();
     if !inode.is_symlink() {

@@ -8,7 +8,9 @@ use uapi::signal::SIGXFSZ;
 
 use crate::fs::attr::{Attr, AttrValid};
 use crate::fs::file::{File, fget};
-use crate::fs::namei::{LookupFlags, MAY_WRITE, Path, WalkEnv, getname, inode_permission, path_lookup};
+use crate::fs::namei::{
+    LookupFlags, MAY_WRITE, Path, WalkEnv, getname, inode_permission, path_lookup,
+};
 use crate::fs::rlimit::rlimit;
 use crate::kernel::cred::Cred;
 use crate::mm::UserAddr;
@@ -113,7 +115,10 @@ pub fn vfs_fallocate(file: &File, mode: u32, offset: i64, len: i64) -> Result {
     if !file.inode.is_reg() {
         return Err(Errno::ENODEV);
     }
-    if offset.checked_add(len).is_none_or(|end| end > MAX_FILE_SIZE) {
+    if offset
+        .checked_add(len)
+        .is_none_or(|end| end > MAX_FILE_SIZE)
+    {
         return Err(Errno::EFBIG);
     }
     file.ops.fallocate(file, mode, offset, len)

@@ -39,9 +39,7 @@ impl NewTime {
         match time.tv_nsec {
             UTIME_NOW => Ok(NewTime::Now),
             UTIME_OMIT => Ok(NewTime::Omit),
-            nsec if (0..NSEC_PER_SEC).contains(&nsec) => {
-                Ok(NewTime::At(to_ns(time.tv_sec, nsec)))
-            }
+            nsec if (0..NSEC_PER_SEC).contains(&nsec) => Ok(NewTime::At(to_ns(time.tv_sec, nsec))),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -89,12 +87,7 @@ pub fn vfs_utimes(path: &Path, times: Option<[NewTime; 2]>, cred: &Cred) -> Resu
 
 /// Sets the times of a name, or of the descriptor `dfd` when `filename` is NULL
 /// (Linux: `do_utimes`).
-fn do_utimes(
-    dfd: i32,
-    filename: UserAddr,
-    times: Option<[NewTime; 2]>,
-    flags: u32,
-) -> Result {
+fn do_utimes(dfd: i32, filename: UserAddr, times: Option<[NewTime; 2]>, flags: u32) -> Result {
     if times == Some([NewTime::Omit; 2]) {
         return Ok(());
     }

@@ -85,13 +85,7 @@ pub fn sys_lsetxattr(
 }
 
 /// fsetxattr(2).
-pub fn sys_fsetxattr(
-    fd: i32,
-    name: UserAddr,
-    _value: UserAddr,
-    size: usize,
-    flags: u32,
-) -> Result {
+pub fn sys_fsetxattr(fd: i32, name: UserAddr, _value: UserAddr, size: usize, flags: u32) -> Result {
     fget(fd)?;
     refuse_set(name, size, flags)
 }

@@ -51,7 +51,9 @@ fn mount_root() {
     let name = SAVED_ROOT_NAME.lock().clone();
     if !name.is_empty() {
         pr_err!("VFS: Cannot open root device \"{name}\" or unknown-block(0,0): error -6");
-        pr_err!("Please append a correct \"root=\" boot option; here are the available partitions:");
+        pr_err!(
+            "Please append a correct \"root=\" boot option; here are the available partitions:"
+        );
     }
     kpanic!("VFS: Unable to mount root fs on unknown-block(0,0)");
 }

@@ -23,8 +23,9 @@ struct Level {
 /// The levels of `do_initcalls` (Linux: `initcall_level_names`). The rootfs entries lie inside
 /// level 5's range.
 #[__initdata]
-static LEVEL_NAMES: [&str; 8] =
-    ["pure", "core", "postcore", "arch", "subsys", "fs", "device", "late"];
+static LEVEL_NAMES: [&str; 8] = [
+    "pure", "core", "postcore", "arch", "subsys", "fs", "device", "late",
+];
 
 /// `initcall_debug`: print every call with its result and time.
 static INITCALL_DEBUG: AtomicBool = AtomicBool::new(false);
@@ -93,7 +94,9 @@ fn check_tripwires(symbol: &str, preempt_before: i32) {
         arch::local_irq_enable();
     }
     if !complaint.is_empty() {
-        crate::kernel::bug::warn_slowpath(Some(format_args!("initcall {symbol} returned with {complaint}")));
+        crate::kernel::bug::warn_slowpath(Some(format_args!(
+            "initcall {symbol} returned with {complaint}"
+        )));
     }
 }
 
@@ -137,9 +140,15 @@ const MIN_INITCALLS: usize = 8;
 /// Stops the boot when the linker dropped the tables.
 #[__init]
 pub fn assert_counts() {
-    let levels: usize = arch::sections::initcall_levels().iter().map(|level| level.len()).sum();
+    let levels: usize = arch::sections::initcall_levels()
+        .iter()
+        .map(|level| level.len())
+        .sum();
     let early = arch::sections::initcalls_early().len();
-    assert!(levels + early >= MIN_INITCALLS, "initcall tables lost entries: {early} + {levels}");
+    assert!(
+        levels + early >= MIN_INITCALLS,
+        "initcall tables lost entries: {early} + {levels}"
+    );
     pr_debug!("initcalls: {early} early, {levels} in levels");
 }
 
@@ -155,7 +164,10 @@ pub fn do_ctors() {
 /// Puts a function pointer into a section; the base of the initcall macros.
 #[macro_export]
 #[cfg_attr(target_os = "none", allow_internal_unsafe)]
-#[allow(unsafe_code, reason = "vouches for link_section, which the linker script gives a meaning")]
+#[allow(
+    unsafe_code,
+    reason = "vouches for link_section, which the linker script gives a meaning"
+)]
 macro_rules! define_initcall {
     ($section:literal, $function:path) => {
         const _: () = {

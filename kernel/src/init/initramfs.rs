@@ -22,7 +22,10 @@ fn populate_rootfs() -> Result {
         return default_rootfs();
     }
     pr_info!("Unpacking initramfs...");
-    let mut unpacker = Unpacker { file: None, directories: Vec::new() };
+    let mut unpacker = Unpacker {
+        file: None,
+        directories: Vec::new(),
+    };
     if let Err(error) = cpio::unpack(archive, &mut unpacker) {
         pr_emerg!("Initramfs unpacking failed: {error}");
     }
@@ -44,9 +47,7 @@ pub fn wait_for_initramfs() {}
 #[__init]
 fn default_rootfs() -> Result {
     let made = ignore_existing(kfs::init_mkdir("/dev", 0o755))
-        .and_then(|()| {
-            ignore_existing(kfs::init_mknod("/dev/console", 0o020_600, DevT::new(5, 1)))
-        })
+        .and_then(|()| ignore_existing(kfs::init_mknod("/dev/console", 0o020_600, DevT::new(5, 1))))
         .and_then(|()| ignore_existing(kfs::init_mkdir("/root", 0o700)));
     if made.is_err() {
         pr_warn!("Failed to create a rootfs");
@@ -55,7 +56,11 @@ fn default_rootfs() -> Result {
 }
 
 fn ignore_existing(result: Result) -> Result {
-    if result == Err(Errno::EEXIST) { Ok(()) } else { result }
+    if result == Err(Errno::EEXIST) {
+        Ok(())
+    } else {
+        result
+    }
 }
 
 /// Writes an archive's members to the root file system.
@@ -68,7 +73,11 @@ struct Unpacker {
 
 fn path_of(entry: &Entry<'_>) -> Result<String> {
     let name = core::str::from_utf8(entry.path).map_err(|_| Errno::EILSEQ)?;
-    Ok(if name.starts_with('/') { String::from(name) } else { format!("/{name}") })
+    Ok(if name.starts_with('/') {
+        String::from(name)
+    } else {
+        format!("/{name}")
+    })
 }
 
 impl Unpacker {
@@ -101,7 +110,10 @@ impl Unpacker {
                 kfs::init_chmod(path, header.mode & 0o7777)?;
             }
             Kind::Link { target } => {
-                let target = Entry { path: target, ..*entry };
+                let target = Entry {
+                    path: target,
+                    ..*entry
+                };
                 kfs::init_link(&path_of(&target)?, path)?;
                 if header.mode & S_IFMT == S_IFREG && header.size > 0 {
                     self.open(path, header.mode)?;
@@ -114,7 +126,11 @@ impl Unpacker {
             }
             Kind::Special => {
                 let (major, minor) = header.rdev;
-                kfs::init_mknod(path, header.mode, DevT::new(major & 0xfff, minor & 0xf_ffff))?;
+                kfs::init_mknod(
+                    path,
+                    header.mode,
+                    DevT::new(major & 0xfff, minor & 0xf_ffff),
+                )?;
                 kfs::init_chown(path, header.uid, header.gid)?;
                 kfs::init_chmod(path, header.mode & 0o7777)?;
                 kfs::init_utimes(path, u64::from(header.mtime))?;

@@ -5,6 +5,8 @@ pub mod do_mounts;
 pub mod init_task;
 #[macro_use]
 pub mod initcall;
+#[cfg(feature = "boot-tests")]
+mod initcall_probes;
 pub mod initramfs;
 pub mod main;
 #[macro_use]

@@ -87,11 +87,19 @@ fn use_boot_config(text: &[u8]) {
     let parsed = match BootConfig::parse(text) {
         Ok(parsed) => parsed,
         Err(error) => {
-            pr_err!("Failed to parse bootconfig: {} at {}.", error.message, error.position);
+            pr_err!(
+                "Failed to parse bootconfig: {} at {}.",
+                error.message,
+                error.position
+            );
             return;
         }
     };
-    pr_info!("Load bootconfig: {} bytes {} nodes", text.len(), parsed.nr_nodes());
+    pr_info!(
+        "Load bootconfig: {} bytes {} nodes",
+        text.len(),
+        parsed.nr_nodes()
+    );
     BOOTCONFIG.call_once(|| parsed.proc_text(arch::boot_command_line()));
     *EXTRA_COMMAND_LINE.lock() = parsed.cmdline("kernel");
     *EXTRA_INIT_ARGS.lock() = parsed.cmdline("init");
@@ -125,7 +133,10 @@ pub fn print_command_line() {
 #[__init]
 pub fn parse_early_param() {
     for param in cmdline::parse_args(saved_command_line()) {
-        for entry in arch::sections::setup_params().iter().filter(|entry| entry.early) {
+        for entry in arch::sections::setup_params()
+            .iter()
+            .filter(|entry| entry.early)
+        {
             let console = entry.name == "earlycon" && param.name == "console";
             if !cmdline::parameq(param.name, entry.name) && !console {
                 continue;
@@ -154,7 +165,10 @@ pub fn parse_boot_options() {
         }
     }
     if !unknown.is_empty() {
-        pr_notice!("Unknown kernel command line parameters \"{}\", will be passed to user space.", unknown.trim());
+        pr_notice!(
+            "Unknown kernel command line parameters \"{}\", will be passed to user space.",
+            unknown.trim()
+        );
     }
     add_words_after_dashes();
 }
@@ -192,7 +206,11 @@ fn obsolete_checksetup(param: &cmdline::Arg<'_>) -> Outcome {
             return Outcome::Consumed;
         }
     }
-    if had_early { Outcome::Consumed } else { Outcome::Unknown }
+    if had_early {
+        Outcome::Consumed
+    } else {
+        Outcome::Unknown
+    }
 }
 
 /// `name=value` becomes a variable, a word an argument; names with a dot belong to modules that
@@ -226,7 +244,9 @@ fn add_init_arg(word: &str) {
 }
 
 fn panic_later_with(what: &str, name: &str) {
-    PANIC_LATER.lock().get_or_insert_with(|| format!("Too many boot {what} vars at `{name}'"));
+    PANIC_LATER
+        .lock()
+        .get_or_insert_with(|| format!("Too many boot {what} vars at `{name}'"));
 }
 
 /// The console is there: now the message can be seen (Linux: `panic_later`).
@@ -241,7 +261,10 @@ pub fn panic_later() {
 /// Puts a parameter into `.init.setup`; the base of `early_param!` and `__setup!`.
 #[macro_export]
 #[cfg_attr(target_os = "none", allow_internal_unsafe)]
-#[allow(unsafe_code, reason = "vouches for link_section, which the linker script gives a meaning")]
+#[allow(
+    unsafe_code,
+    reason = "vouches for link_section, which the linker script gives a meaning"
+)]
 macro_rules! define_setup {
     ($name:literal, $function:path, $early:literal) => {
         const _: () = {

@@ -77,12 +77,19 @@ __setup!("rdinit=", rdinit_setup);
 /// (Linux: the end of `kernel_init_freeable`).
 #[__init]
 pub fn check_ramdisk_execute_command(prepare_namespace: fn()) {
-    let path = ARGS.lock().ramdisk_execute_command.clone().unwrap_or_else(|| String::from("/init"));
+    let path = ARGS
+        .lock()
+        .ramdisk_execute_command
+        .clone()
+        .unwrap_or_else(|| String::from("/init"));
     match fs::init::init_eaccess(&path) {
         Ok(()) => ARGS.lock().ramdisk_execute_command = Some(path),
         Err(errno) => {
             if RDINIT_GIVEN.load(core::sync::atomic::Ordering::Relaxed) {
-                pr_warn!("check access for rdinit={path} failed: -{}, ignoring", errno.code());
+                pr_warn!(
+                    "check access for rdinit={path} failed: -{}, ignoring",
+                    errno.code()
+                );
             }
             ARGS.lock().ramdisk_execute_command = None;
             prepare_namespace();
@@ -120,7 +127,10 @@ fn try_default(path: &str) -> Result {
     if let Err(errno) = result
         && errno != Errno::ENOENT
     {
-        pr_err!("Starting init: {path} exists but couldn't execute it (error -{})", errno.code());
+        pr_err!(
+            "Starting init: {path} exists but couldn't execute it (error -{})",
+            errno.code()
+        );
     }
     result
 }
@@ -129,7 +139,10 @@ fn try_default(path: &str) -> Result {
 pub fn run_init_process() {
     let (ramdisk, requested) = {
         let args = ARGS.lock();
-        (args.ramdisk_execute_command.clone(), args.execute_command.clone())
+        (
+            args.ramdisk_execute_command.clone(),
+            args.execute_command.clone(),
+        )
     };
     if let Some(path) = ramdisk {
         match run(&path) {

@@ -20,5 +20,8 @@ pub fn version() -> String {
 /// `Linux version <release> (<user>@<host>) (<compiler>, <linker>) #<n> SMP ...`
 pub fn linux_banner() -> String {
     let compiler = option_env!("KINDLING_RUSTC_VERSION").unwrap_or("rustc");
-    format!("Linux version {RELEASE} (kindling@kindling) ({compiler}, LLD) {}", version())
+    format!(
+        "Linux version {RELEASE} (kindling@kindling) ({compiler}, LLD) {}",
+        version()
+    )
 }

@@ -67,10 +67,14 @@ pub fn sys_capset(header: UserAddr, data: UserAddr) -> Result {
     let mut new = (*current().cred()).clone();
     let [effective, permitted, inheritable] = sets.map(|set| set & ((1 << 41) - 1));
     let may_inherit = new.cap_inheritable | new.cap_permitted;
-    if permitted & !new.cap_permitted != 0 || effective & !permitted != 0 || inheritable & !may_inherit != 0 {
+    if permitted & !new.cap_permitted != 0
+        || effective & !permitted != 0
+        || inheritable & !may_inherit != 0
+    {
         return Err(Errno::EPERM);
     }
-    (new.cap_effective, new.cap_permitted, new.cap_inheritable) = (effective, permitted, inheritable);
+    (new.cap_effective, new.cap_permitted, new.cap_inheritable) =
+        (effective, permitted, inheritable);
     commit_creds(new);
     Ok(())
 }

@@ -23,10 +23,10 @@ use crate::kernel::pid::{self, PidTable, PidType, TASKLIST};
 use crate::kernel::preempt;
 use crate::kernel::sched::cputime::task_cputime_adjusted;
 use crate::kernel::sched::task::{EXIT_DEAD, EXIT_ZOMBIE, Task, pf, state};
-use crate::kernel::sched::{
-    activate_mm, current, schedule, set_current_state, wake_up_process,
+use crate::kernel::sched::{activate_mm, current, schedule, set_current_state, wake_up_process};
+use crate::kernel::signal::{
+    GroupTimes, SigHand, SigInfo, send_sig_info, sigflags, signal_wake_up,
 };
-use crate::kernel::signal::{GroupTimes, SigHand, SigInfo, send_sig_info, sigflags, signal_wake_up};
 use crate::kernel::time::nsec_to_clock_t;
 use crate::kpanic;
 use crate::prelude::*;
@@ -76,7 +76,11 @@ pub fn make_task_dead(sig: i32) -> ! {
     arch::local_irq_enable();
     let held = arch::preempt_count();
     if held != 0 {
-        pr_info!("note: {}[{}] exited with preempt_count {held}", me.comm(), me.pid());
+        pr_info!(
+            "note: {}[{}] exited with preempt_count {held}",
+            me.comm(),
+            me.pid()
+        );
         arch::preempt_count_sub(held);
     }
     if me.has_flag(pf::PF_EXITING) {
@@ -109,7 +113,9 @@ fn exit_signals(me: &Task) {
         let stopping = signal.group_stop_count.load(Ordering::Relaxed) > 0;
         let last = stopping && signal.group_stop_count.fetch_sub(1, Ordering::AcqRel) == 1;
         if last {
-            signal.flags.fetch_or(sigflags::STOP_STOPPED, Ordering::AcqRel);
+            signal
+                .flags
+                .fetch_or(sigflags::STOP_STOPPED, Ordering::AcqRel);
         }
         retarget_shared_pending(me);
         last
@@ -204,7 +210,11 @@ fn wake_exec_task(me: &Task) {
     if exec == 0 || exec == me.pid() {
         return;
     }
-    let waiter = me.signal.thread_list().into_iter().find(|t| t.pid() == exec);
+    let waiter = me
+        .signal
+        .thread_list()
+        .into_iter()
+        .find(|t| t.pid() == exec);
     if let Some(waiter) = waiter {
         wake_up_process(&waiter);
     }
@@ -213,9 +223,8 @@ fn wake_exec_task(me: &Task) {
 /// Who adopts the children of `father`: another thread of its process, else init (Linux:
 /// `find_new_reaper`).
 fn find_new_reaper(table: &PidTable, father: &Task) -> Option<Arc<Task>> {
-    let alive = |thread: &Arc<Task>| {
-        !core::ptr::eq(&**thread, father) && !thread.has_flag(pf::PF_EXITING)
-    };
+    let alive =
+        |thread: &Arc<Task>| !core::ptr::eq(&**thread, father) && !thread.has_flag(pf::PF_EXITING);
     let thread = father.signal.thread_list().into_iter().find(alive);
     thread.or_else(|| table.find(1).cloned())
 }
@@ -231,7 +240,7 @@ fn forget_original_parent(table: &mut PidTable, father: &Task, dead: &mut Dead) 
     };
     let same_process = reaper.tgid() == father.tgid();
     for child in &children {
-        child.family.lock().real_parent = Arc::downgrade(&reaper);
+        child.set_real_parent(&reaper);
         let pdeath_signal = child.pdeath_signal.load(Ordering::Relaxed) as i32;
         if pdeath_signal != 0 {
             let info = SigInfo::kill(pdeath_signal, SI_USER, father.tgid(), father.cred().uid);
@@ -322,8 +331,14 @@ fn do_notify_parent(task: &Arc<Task>) -> bool {
 fn child_info(sig: i32, code: i32, task: &Task, status: i32) -> SigInfo {
     let (utime, stime) = process_times(task);
     let ticks = |ns| nsec_to_clock_t(ns) as i64;
-    let mut info =
-        SigInfo::child(code, task.tgid(), task.cred().uid, status, ticks(utime), ticks(stime));
+    let mut info = SigInfo::child(
+        code,
+        task.tgid(),
+        task.cred().uid,
+        status,
+        ticks(utime),
+        ticks(stime),
+    );
     info.si_signo = sig;
     info
 }
@@ -354,8 +369,10 @@ pub fn do_notify_parent_cldstop(task: &Arc<Task>, why: i32) {
 /// CPU time of a whole process, threads that are gone included, ns.
 fn process_times(task: &Task) -> (u64, u64) {
     let times = &task.signal.times;
-    let (mut utime, mut stime) =
-        (times.utime.load(Ordering::Relaxed), times.stime.load(Ordering::Relaxed));
+    let (mut utime, mut stime) = (
+        times.utime.load(Ordering::Relaxed),
+        times.stime.load(Ordering::Relaxed),
+    );
     for thread in task.signal.thread_list() {
         let (user, system) = task_cputime_adjusted(&thread);
         utime += user;
@@ -404,7 +421,10 @@ fn exit_signal_struct(task: &Arc<Task>) {
 
 /// Leaves the table, the group, the session and the parent's children. Returns the references,
 /// to be dropped outside the lock.
-fn unhash_process(table: &mut PidTable, task: &Arc<Task>) -> (Option<Arc<Task>>, Option<Arc<Task>>) {
+fn unhash_process(
+    table: &mut PidTable,
+    task: &Arc<Task>,
+) -> (Option<Arc<Task>>, Option<Arc<Task>>) {
     let mut from_parent = None;
     if task.is_group_leader() {
         table.leave(pid::task_pgrp(task), PidType::Pgid, task);
@@ -464,7 +484,9 @@ pub fn do_group_exit(status: i32) -> ! {
             0 // another thread's execve(2) ends this one only
         } else {
             signal.group_exit_code.store(status, Ordering::Relaxed);
-            signal.flags.fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
+            signal
+                .flags
+                .fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
             zap_other_threads(me);
             status
         }
@@ -551,8 +573,8 @@ fn take_leaders_place(me: &Arc<Task>) {
                 *child = me.clone();
             }
         }
+        me.set_real_parent(&parent);
     }
-    me.family.lock().real_parent = leader.family.lock().real_parent.clone();
     let started = leader.start_time.load(Ordering::Relaxed);
     me.start_time.store(started, Ordering::Relaxed);
     leader.exit_signal.store(-1, Ordering::Relaxed);

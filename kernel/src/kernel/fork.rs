@@ -205,7 +205,10 @@ fn check_limits(parent: &Task) -> Result {
         return Ok(());
     }
     let uid = cred.uid;
-    let mine = table.iter().filter(|task| task.cred.lock().uid == uid).count();
+    let mine = table
+        .iter()
+        .filter(|task| task.cred.lock().uid == uid)
+        .count();
     if mine as u64 >= limit {
         return Err(Errno::EAGAIN);
     }
@@ -231,7 +234,11 @@ fn copy_process(args: &KernelCloneArgs, start: Start<'_>) -> Result<Arc<Task>> {
     }
     check_limits(&parent)?;
     let (comm, kthread) = match &start {
-        Start::Kernel { name: Some(name), kthread, .. } => (comm_from(name), kthread.clone()),
+        Start::Kernel {
+            name: Some(name),
+            kthread,
+            ..
+        } => (comm_from(name), kthread.clone()),
         Start::Kernel { kthread, .. } => (*parent.comm.lock(), kthread.clone()),
         Start::User(_) => (*parent.comm.lock(), None),
     };
@@ -259,7 +266,11 @@ fn copy_process(args: &KernelCloneArgs, start: Start<'_>) -> Result<Arc<Task>> {
 
 fn child_flags(parent: &Task, kthread: bool) -> u32 {
     let inherited = parent.flags.load(Ordering::Relaxed)
-        & !(pf::PF_IDLE | pf::PF_KTHREAD | pf::PF_EXITING | pf::PF_SIGNALED | pf::PF_SUPERPRIV
+        & !(pf::PF_IDLE
+            | pf::PF_KTHREAD
+            | pf::PF_EXITING
+            | pf::PF_SIGNALED
+            | pf::PF_SUPERPRIV
             | pf::PF_NOFREEZE);
     inherited | pf::PF_FORKNOEXEC | if kthread { pf::PF_KTHREAD } else { 0 }
 }
@@ -288,8 +299,12 @@ fn copy_fields(parent: &Task, child: &Task, args: &KernelCloneArgs) {
     };
     child.exit_signal.store(exit_signal, Ordering::Relaxed);
     let tid = |flag| if args.has(flag) { args.child_tid } else { 0 };
-    child.set_child_tid.store(tid(CLONE_CHILD_SETTID), Ordering::Relaxed);
-    child.clear_child_tid.store(tid(CLONE_CHILD_CLEARTID), Ordering::Relaxed);
+    child
+        .set_child_tid
+        .store(tid(CLONE_CHILD_SETTID), Ordering::Relaxed);
+    child
+        .clear_child_tid
+        .store(tid(CLONE_CHILD_CLEARTID), Ordering::Relaxed);
 }
 
 fn copy_thread(
@@ -359,7 +374,9 @@ fn enter_thread(table: &mut PidTable, parent: &Task, child: &Arc<Task>) -> Resul
         threads.push(Arc::downgrade(child));
     }
     signal.nr_threads.fetch_add(1, Ordering::Relaxed);
-    child.family.lock().real_parent = parent.family.lock().real_parent.clone();
+    if let Some(real_parent) = parent.real_parent() {
+        child.set_real_parent(&real_parent);
+    }
     table.attach(child)
 }
 
@@ -378,7 +395,12 @@ fn enter_process(
     let signal = &child.signal;
     let no_memory = |_| Errno::ENOMEM;
     signal.threads.lock().try_reserve(1).map_err(no_memory)?;
-    real_parent.family.lock().children.try_reserve(1).map_err(no_memory)?;
+    real_parent
+        .family
+        .lock()
+        .children
+        .try_reserve(1)
+        .map_err(no_memory)?;
     let (pgrp, session) = (signal.pgrp(), signal.session());
     table.join(pgrp, PidType::Pgid, child)?;
     if let Err(error) = table.join(session, PidType::Sid, child) {
@@ -388,9 +410,11 @@ fn enter_process(
     signal.threads.lock().push(Arc::downgrade(child));
     if child.pid() == 1 {
         // Default actions of signals do not end init.
-        signal.flags.fetch_or(sigflags::UNKILLABLE, Ordering::Relaxed);
+        signal
+            .flags
+            .fetch_or(sigflags::UNKILLABLE, Ordering::Relaxed);
     }
-    child.family.lock().real_parent = Arc::downgrade(&real_parent);
+    child.set_real_parent(&real_parent);
     real_parent.family.lock().children.push(child.clone());
     table.attach(child)
 }
@@ -422,7 +446,13 @@ fn kernel_clone(args: &KernelCloneArgs, start: Start<'_>) -> Result<Pid> {
 /// those who join this thread (Linux: `mm_release`).
 fn mm_release(task: &Task) {
     let clear = task.clear_child_tid.swap(0, Ordering::Relaxed);
-    if clear != 0 && task.mm.lock().as_ref().is_some_and(|mm| Arc::strong_count(mm) > 1) {
+    if clear != 0
+        && task
+            .mm
+            .lock()
+            .as_ref()
+            .is_some_and(|mm| Arc::strong_count(mm) > 1)
+    {
         // Only others who share the memory can be waiting.
         futex::clear_child_tid(UserAddr::new(clear));
     }
@@ -598,7 +628,9 @@ fn check_clone3(clone: &CloneArgs) -> Result<KernelCloneArgs> {
     let bad_stack = match (clone.stack, clone.stack_size) {
         (0, size) => size != 0,
         (_, 0) => true,
-        (base, size) => base.checked_add(size).is_none_or(|end| end > arch::TASK_SIZE),
+        (base, size) => base
+            .checked_add(size)
+            .is_none_or(|end| end > arch::TASK_SIZE),
     };
     if clone.flags & !known != 0
         || clone.flags & legacy_bits != 0
@@ -672,8 +704,14 @@ mod tests {
     #[test]
     fn flags_that_need_each_other_are_checked_as_linux_does() {
         let thread = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
-        assert_eq!(check_flags(thread | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM, false), Ok(()));
-        assert_eq!(check_flags(CLONE_THREAD | CLONE_VM, false), Err(Errno::EINVAL));
+        assert_eq!(
+            check_flags(thread | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM, false),
+            Ok(())
+        );
+        assert_eq!(
+            check_flags(CLONE_THREAD | CLONE_VM, false),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(check_flags(CLONE_SIGHAND, false), Err(Errno::EINVAL));
         let both = CLONE_VM | CLONE_SIGHAND | CLONE_CLEAR_SIGHAND;
         assert_eq!(check_flags(both, false), Err(Errno::EINVAL));
@@ -683,7 +721,13 @@ mod tests {
 
     #[test]
     fn what_this_kernel_has_not_got_is_refused() {
-        for flag in [CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWTIME, CLONE_PIDFD] {
+        for flag in [
+            CLONE_NEWNS,
+            CLONE_NEWUSER,
+            CLONE_NEWPID,
+            CLONE_NEWTIME,
+            CLONE_PIDFD,
+        ] {
             assert_eq!(check_flags(flag, false), Err(Errno::EINVAL), "{flag:#x}");
         }
     }

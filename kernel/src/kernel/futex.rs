@@ -16,8 +16,8 @@ use crate::kernel::sched::{current, schedule, set_current_state, wake_up_process
 use crate::kernel::time::{self, ktime_get};
 use crate::mm::UserAddr;
 use crate::mm::mm_types::current_mm;
-use crate::mm::vma::{Backing, VmFlags};
 use crate::mm::uaccess::{get_user, put_user, try_cmpxchg_user};
+use crate::mm::vma::{Backing, VmFlags};
 use crate::prelude::*;
 
 const NR_BUCKETS: usize = 256;
@@ -51,11 +51,14 @@ struct FutexKey {
 /// The key of the word at `addr` (Linux: `get_futex_key`). A private word needs no look at the
 /// areas. Errors: EINVAL when it is not aligned, EFAULT.
 fn get_futex_key(addr: UserAddr, private: bool) -> Result<FutexKey> {
-    if addr.as_u64() % 4 != 0 {
+    if !addr.as_u64().is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     let mm = current_mm().map_err(|_| Errno::EFAULT)?;
-    let here = FutexKey { object: Arc::as_ptr(&mm) as u64, offset: addr.as_u64() };
+    let here = FutexKey {
+        object: Arc::as_ptr(&mm) as u64,
+        offset: addr.as_u64(),
+    };
     if private {
         return Ok(here);
     }
@@ -63,7 +66,7 @@ fn get_futex_key(addr: UserAddr, private: bool) -> Result<FutexKey> {
     let vma = map.vmas.lookup(addr.as_u64()).ok_or(Errno::EFAULT)?;
     match &vma.backing {
         Backing::Cache(mapping) if vma.flags.contains(VmFlags::SHARED) => Ok(FutexKey {
-            object: Arc::as_ptr(&mapping) as u64,
+            object: Arc::as_ptr(mapping) as u64,
             offset: vma.page_index(addr.as_u64()) * crate::arch::PAGE_SIZE as u64
                 + addr.page_offset() as u64,
         }),
@@ -72,7 +75,14 @@ fn get_futex_key(addr: UserAddr, private: bool) -> Result<FutexKey> {
 }
 
 /// futex(2). `arg4` is a timeout or a count.
-pub fn sys_futex(addr: UserAddr, op: u32, val: u32, arg4: u64, addr2: UserAddr, val3: u32) -> Result<i32> {
+pub fn sys_futex(
+    addr: UserAddr,
+    op: u32,
+    val: u32,
+    arg4: u64,
+    addr2: UserAddr,
+    val3: u32,
+) -> Result<i32> {
     let private = op & FUTEX_PRIVATE_FLAG != 0;
     let realtime = op & FUTEX_CLOCK_REALTIME != 0;
     let command = op & FUTEX_CMD_MASK;
@@ -111,12 +121,22 @@ fn absolute_deadline(timeout: UserAddr, realtime: bool) -> Result<Option<u64>> {
         return Ok(None);
     }
     let ns = time::timespec_to_ns(&get_user::<Timespec>(timeout)?)?;
-    let offset = if realtime { time::timekeeping::real_offset() } else { 0 };
+    let offset = if realtime {
+        time::timekeeping::real_offset()
+    } else {
+        0
+    };
     Ok(Some(ns.saturating_sub(offset)))
 }
 
 /// Sleeps while the word is `val`. Errors: EAGAIN, EINVAL, ETIMEDOUT, ERESTARTSYS, EFAULT.
-fn futex_wait(addr: UserAddr, private: bool, val: u32, bitset: u32, deadline: Option<u64>) -> Result<i32> {
+fn futex_wait(
+    addr: UserAddr,
+    private: bool,
+    val: u32,
+    bitset: u32,
+    deadline: Option<u64>,
+) -> Result<i32> {
     if bitset == 0 {
         return Err(Errno::EINVAL);
     }
@@ -179,7 +199,12 @@ fn unqueue(waiter: &Arc<Waiter>) -> bool {
 }
 
 /// Takes up to `count` waiters of `key` out of the bucket.
-fn take_waiters(bucket: &mut VecDeque<Arc<Waiter>>, key: &FutexKey, count: i32, bitset: u32) -> Vec<Arc<Waiter>> {
+fn take_waiters(
+    bucket: &mut VecDeque<Arc<Waiter>>,
+    key: &FutexKey,
+    count: i32,
+    bitset: u32,
+) -> Vec<Arc<Waiter>> {
     let mut taken = Vec::new();
     bucket.retain(|waiter| {
         let matches = *waiter.key.lock() == *key && waiter.bitset & bitset != 0;
@@ -207,13 +232,22 @@ fn futex_wake(addr: UserAddr, private: bool, count: i32, bitset: u32) -> Result<
         return Err(Errno::EINVAL);
     }
     // Linux wakes one even when asked for none.
-    Ok(wake_key(&get_futex_key(addr, private)?, count.max(1), bitset))
+    Ok(wake_key(
+        &get_futex_key(addr, private)?,
+        count.max(1),
+        bitset,
+    ))
 }
 
 /// Wakes `wake` waiters and moves up to `requeue` others to another word. Errors: EAGAIN when the
 /// word is not `expected`.
 fn futex_requeue(
-    from: UserAddr, to: UserAddr, private: bool, wake: i32, requeue: i32, expected: Option<u32>,
+    from: UserAddr,
+    to: UserAddr,
+    private: bool,
+    wake: i32,
+    requeue: i32,
+    expected: Option<u32>,
 ) -> Result<i32> {
     if wake < 0 || requeue < 0 {
         return Err(Errno::EINVAL);
@@ -224,9 +258,17 @@ fn futex_requeue(
     {
         return Err(Errno::EAGAIN);
     }
-    let woken = if wake > 0 { wake_key(&from_key, wake, FUTEX_BITSET_MATCH_ANY) } else { 0 };
+    let woken = if wake > 0 {
+        wake_key(&from_key, wake, FUTEX_BITSET_MATCH_ANY)
+    } else {
+        0
+    };
     let moved = move_waiters(&from_key, &to_key, requeue);
-    Ok(if expected.is_some() { woken + moved } else { woken })
+    Ok(if expected.is_some() {
+        woken + moved
+    } else {
+        woken
+    })
 }
 
 /// Two buckets are locked in index order.
@@ -248,7 +290,11 @@ fn move_waiters(from: &FutexKey, to: &FutexKey, count: i32) -> i32 {
         return moved;
     }
     let (mut first, mut second) = (BUCKETS[a.min(b)].lock(), BUCKETS[a.max(b)].lock());
-    let (source, target) = if a < b { (&mut *first, &mut *second) } else { (&mut *second, &mut *first) };
+    let (source, target) = if a < b {
+        (&mut *first, &mut *second)
+    } else {
+        (&mut *second, &mut *first)
+    };
     let mut index = 0;
     while index < source.len() {
         if pick(&source[index]) {
@@ -262,8 +308,18 @@ fn move_waiters(from: &FutexKey, to: &FutexKey, count: i32) -> i32 {
 
 /// Changes a word atomically, wakes waiters of another, and of this one if the old value
 /// satisfies a comparison (Linux: `futex_wake_op`).
-fn futex_wake_op(addr: UserAddr, addr2: UserAddr, private: bool, wake: i32, wake2: i32, encoded: u32) -> Result<i32> {
-    let (key, key2) = (get_futex_key(addr, private)?, get_futex_key(addr2, private)?);
+fn futex_wake_op(
+    addr: UserAddr,
+    addr2: UserAddr,
+    private: bool,
+    wake: i32,
+    wake2: i32,
+    encoded: u32,
+) -> Result<i32> {
+    let (key, key2) = (
+        get_futex_key(addr, private)?,
+        get_futex_key(addr2, private)?,
+    );
     let holds = futex_atomic_op(addr2, encoded)?;
     let mut woken = wake_key(&key, wake.max(1), FUTEX_BITSET_MATCH_ANY);
     if holds {
@@ -276,7 +332,10 @@ fn futex_wake_op(addr: UserAddr, addr2: UserAddr, private: bool, wake: i32, wake
 fn futex_atomic_op(addr: UserAddr, encoded: u32) -> Result<bool> {
     let sign_extend = |bits: u32| ((bits << 20) as i32) >> 20;
     let (op, cmp) = (encoded >> 28 & 0xf, encoded >> 24 & 0xf);
-    let (mut oparg, cmparg) = (sign_extend(encoded >> 12 & 0xfff), sign_extend(encoded & 0xfff));
+    let (mut oparg, cmparg) = (
+        sign_extend(encoded >> 12 & 0xfff),
+        sign_extend(encoded & 0xfff),
+    );
     if op & 8 != 0 {
         oparg = 1i32.wrapping_shl(oparg as u32 & 31);
     }
@@ -324,7 +383,9 @@ pub fn sys_set_robust_list(head: UserAddr, len: usize) -> Result {
     if len != ROBUST_LIST_HEAD_SIZE {
         return Err(Errno::EINVAL);
     }
-    current().robust_list.store(head.as_u64(), Ordering::Relaxed);
+    current()
+        .robust_list
+        .store(head.as_u64(), Ordering::Relaxed);
     Ok(())
 }
 

@@ -33,9 +33,14 @@ pub fn sys_setgroups(size: i32, list: UserAddr) -> Result {
     if !cred.has_cap(CAP_SETGID) {
         return Err(Errno::EPERM);
     }
-    let size = usize::try_from(size).ok().filter(|n| *n <= NGROUPS_MAX).ok_or(Errno::EINVAL)?;
+    let size = usize::try_from(size)
+        .ok()
+        .filter(|n| *n <= NGROUPS_MAX)
+        .ok_or(Errno::EINVAL)?;
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size * 4).map_err(|_| Errno::ENOMEM)?;
+    bytes
+        .try_reserve_exact(size * 4)
+        .map_err(|_| Errno::ENOMEM)?;
     bytes.resize(size * 4, 0);
     copy_from_user(&mut bytes, list)?;
     let mut groups: Vec<u32> = bytes

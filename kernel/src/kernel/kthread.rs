@@ -12,9 +12,7 @@ use crate::kernel::exit::do_exit;
 use crate::kernel::fork::create_kernel_thread;
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::task::{Task, pf, state::*};
-use crate::kernel::sched::{
-    current, schedule, set_current_state, wake_up_process, wake_up_state,
-};
+use crate::kernel::sched::{current, schedule, set_current_state, wake_up_process, wake_up_state};
 use crate::kernel::signal;
 use crate::prelude::*;
 use uapi::sched::{CLONE_FILES, CLONE_FS};
@@ -150,7 +148,7 @@ fn kthread(create: &Arc<KthreadCreateInfo>) -> i32 {
     kthread_exit(result)
 }
 
-const EINTR: i32 = Errno::EINTR.code() as i32;
+const EINTR: i32 = Errno::EINTR.code();
 
 /// Ends the running kernel thread with a result for `kthread_stop` (Linux: `kthread_exit`).
 pub fn kthread_exit(result: i32) -> ! {
@@ -213,14 +211,17 @@ pub fn kthread_create_on_cpu(
 
 /// Whether somebody asked the running kernel thread to end.
 pub fn kthread_should_stop() -> bool {
-    current().kthread.as_ref().is_some_and(|k| k.has(SHOULD_STOP))
+    current()
+        .kthread
+        .as_ref()
+        .is_some_and(|k| k.has(SHOULD_STOP))
 }
 
 /// Asks a kernel thread to end and waits for that. Returns what its function returned; EINTR as
 /// a negative number when it never ran. May sleep.
 pub fn kthread_stop(task: &Arc<Task>) -> i32 {
     let Some(kthread) = &task.kthread else {
-        return -(Errno::EINVAL.code() as i32);
+        return -Errno::EINVAL.code();
     };
     kthread.set(SHOULD_STOP);
     kthread_unpark(task);
@@ -231,7 +232,10 @@ pub fn kthread_stop(task: &Arc<Task>) -> i32 {
 
 /// Whether somebody asked the running kernel thread to park.
 pub fn kthread_should_park() -> bool {
-    current().kthread.as_ref().is_some_and(|k| k.has(SHOULD_PARK))
+    current()
+        .kthread
+        .as_ref()
+        .is_some_and(|k| k.has(SHOULD_PARK))
 }
 
 fn kthread_parkme_if_asked() {

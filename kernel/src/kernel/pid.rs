@@ -114,7 +114,9 @@ impl PidTable {
         let chunk = index / CHUNK;
         if chunk >= self.chunks.len() {
             let missing = chunk + 1 - self.chunks.len();
-            self.chunks.try_reserve(missing).map_err(|_| Errno::ENOMEM)?;
+            self.chunks
+                .try_reserve(missing)
+                .map_err(|_| Errno::ENOMEM)?;
             self.chunks.resize_with(chunk + 1, || None);
         }
         Ok(self.chunks[chunk].get_or_insert_with(|| {
@@ -125,7 +127,8 @@ impl PidTable {
         }))
     }
 
-    /// Changes a slot and keeps the chunk's count; empty chunks are freed.
+    /// Changes a slot and keeps the chunk's count. An empty chunk is freed, unless the next number
+    /// is likely to be in it.
     fn with_slot<R>(&mut self, pid: Pid, change: impl FnOnce(&mut Slot) -> R) -> Result<R> {
         let index = usize::try_from(pid).map_err(|_| Errno::EINVAL)?;
         let chunk = self.make_slot(pid)?;
@@ -137,10 +140,27 @@ impl PidTable {
             (false, true) => chunk.used -= 1,
             _ => {}
         }
-        if chunk.used == 0 {
+        if chunk.used == 0 && index / CHUNK != self.last_chunk() {
             self.chunks[index / CHUNK] = None;
         }
         Ok(result)
+    }
+
+    /// The chunk of the number given out last.
+    fn last_chunk(&self) -> usize {
+        self.last as usize / CHUNK
+    }
+
+    /// Notes the number given out last; leaves no empty chunk behind.
+    fn set_last(&mut self, last: Pid) {
+        let before = self.last_chunk();
+        self.last = last;
+        if before != self.last_chunk()
+            && let Some(chunk) = self.chunks.get_mut(before)
+            && chunk.as_ref().is_some_and(|chunk| chunk.used == 0)
+        {
+            *chunk = None;
+        }
     }
 
     fn is_free(&self, pid: Pid) -> bool {
@@ -182,7 +202,7 @@ impl PidTable {
             .or_else(|| self.first_free(lowest, start.min(max)))
             .ok_or(Errno::EAGAIN)?;
         self.with_slot(pid, |slot| slot.reserved = true)?;
-        self.last = pid;
+        self.set_last(pid);
         Ok(pid)
     }
 
@@ -332,7 +352,10 @@ pub fn find_task_or_self(pid: Pid) -> Result<Arc<Task>> {
 /// tasklist lock for writing (Linux: `for_each_process`).
 pub fn for_each_process(mut f: impl FnMut(&Arc<Task>)) {
     let table = TASKLIST.read();
-    table.iter().filter(|t| t.is_group_leader()).for_each(&mut f);
+    table
+        .iter()
+        .filter(|t| t.is_group_leader())
+        .for_each(&mut f);
 }
 
 /// Calls `f` for each thread of each process (Linux: `for_each_process_thread`).
@@ -348,7 +371,11 @@ pub fn all_tasks() -> Vec<Arc<Task>> {
 /// All processes (their leaders), zombies included.
 pub fn all_processes() -> Vec<Arc<Task>> {
     let table = TASKLIST.read();
-    table.iter().filter(|t| t.is_group_leader()).cloned().collect()
+    table
+        .iter()
+        .filter(|t| t.is_group_leader())
+        .cloned()
+        .collect()
 }
 
 /// The processes of a group, for work without the lock. Any context.
@@ -365,12 +392,20 @@ pub fn next_process(pid: Pid) -> Option<Arc<Task>> {
 
 /// The processes of a group (Linux: `do_each_pid_task(pgrp, PIDTYPE_PGID)`). Any context.
 pub fn for_each_in_pgrp(pgrp: Pid, f: impl FnMut(&Arc<Task>)) {
-    TASKLIST.read().members(pgrp, PidType::Pgid).iter().for_each(f);
+    TASKLIST
+        .read()
+        .members(pgrp, PidType::Pgid)
+        .iter()
+        .for_each(f);
 }
 
 /// The processes of a session. Any context.
 pub fn for_each_in_session(session: Pid, f: impl FnMut(&Arc<Task>)) {
-    TASKLIST.read().members(session, PidType::Sid).iter().for_each(f);
+    TASKLIST
+        .read()
+        .members(session, PidType::Sid)
+        .iter()
+        .for_each(f);
 }
 
 /// Number of tasks.
@@ -454,7 +489,7 @@ pub fn sys_gettid() -> Result<i32> {
 }
 /// getppid(2): the parent process, 0 for pid 1.
 pub fn sys_getppid() -> Result<i32> {
-    Ok(current().real_parent().map_or(0, |parent| parent.tgid()))
+    Ok(current().ppid.load(Ordering::Relaxed))
 }
 
 /// setpgid(2): moves a process to another group or makes it lead a new one. Errors: EINVAL for a
@@ -578,7 +613,11 @@ mod tests {
         }
         assert_eq!(table.last(), 399);
         table.detach(5);
-        assert_eq!(table.alloc(400), Err(Errno::EAGAIN), "5 is reserved for the first round");
+        assert_eq!(
+            table.alloc(400),
+            Err(Errno::EAGAIN),
+            "5 is reserved for the first round"
+        );
         table.detach(350);
         table.detach(310);
         assert_eq!(table.alloc(400), Ok(310));
@@ -628,6 +667,18 @@ mod tests {
         assert_eq!(table.alloc_exact(1, 1000), Err(Errno::EEXIST));
         table.leave(1, PidType::Sid, &other);
         assert_eq!(table.alloc_exact(1, 1000), Ok(1));
+    }
+
+    #[test]
+    fn empty_pieces_of_the_table_are_freed_but_for_the_one_in_use() {
+        let mut table = PidTable::new();
+        for round in 0..300 {
+            let task = task(&mut table, 1000);
+            assert_eq!(task.pid(), round + 1);
+            table.detach(task.pid());
+            let pieces = table.chunks.iter().flatten().count();
+            assert_eq!(pieces, 1, "after {}", task.pid());
+        }
     }
 
     #[test]

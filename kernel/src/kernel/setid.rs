@@ -23,7 +23,11 @@ fn change(f: impl FnOnce(&mut Cred) -> Result) -> Result {
 }
 
 fn check_id(id: u32) -> Result {
-    if id == KEEP { Err(Errno::EINVAL) } else { Ok(()) }
+    if id == KEEP {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(())
+    }
 }
 
 /// getuid(2).
@@ -130,7 +134,9 @@ pub fn sys_setresuid(ruid: u32, euid: u32, suid: u32) -> Result {
     change(|cred| {
         let mine = [cred.uid, cred.euid, cred.suid];
         let allowed = cred.has_cap(CAP_SETUID)
-            || [ruid, euid, suid].iter().all(|id| *id == KEEP || mine.contains(id));
+            || [ruid, euid, suid]
+                .iter()
+                .all(|id| *id == KEEP || mine.contains(id));
         if !allowed {
             return Err(Errno::EPERM);
         }
@@ -147,7 +153,9 @@ pub fn sys_setresgid(rgid: u32, egid: u32, sgid: u32) -> Result {
     change(|cred| {
         let mine = [cred.gid, cred.egid, cred.sgid];
         let allowed = cred.has_cap(CAP_SETGID)
-            || [rgid, egid, sgid].iter().all(|id| *id == KEEP || mine.contains(id));
+            || [rgid, egid, sgid]
+                .iter()
+                .all(|id| *id == KEEP || mine.contains(id));
         if !allowed {
             return Err(Errno::EPERM);
         }
@@ -166,7 +174,10 @@ fn replace(id: &mut u32, new: u32) {
 }
 
 fn put_three(addresses: [UserAddr; 3], ids: [u32; 3]) -> Result {
-    addresses.into_iter().zip(ids).try_for_each(|(address, id)| put_user(address, &id))
+    addresses
+        .into_iter()
+        .zip(ids)
+        .try_for_each(|(address, id)| put_user(address, &id))
 }
 
 /// getresuid(2).

@@ -20,7 +20,16 @@ use crate::prelude::*;
 #[repr(u8)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Softirq {
-    Hi, Timer, NetTx, NetRx, Block, IrqPoll, Tasklet, Sched, Hrtimer, Rcu,
+    Hi,
+    Timer,
+    NetTx,
+    NetRx,
+    Block,
+    IrqPoll,
+    Tasklet,
+    Sched,
+    Hrtimer,
+    Rcu,
 }
 
 /// Number of softirqs.
@@ -56,7 +65,9 @@ pub fn softirq_count(cpu: usize, nr: usize) -> u64 {
 /// Asks for a softirq on this CPU. Outside interrupts ksoftirqd is woken to serve it.
 pub fn raise_softirq(nr: Softirq) {
     let flags = arch::local_irq_save();
-    PENDING.raw_this().fetch_or(1 << nr as u8, Ordering::Relaxed);
+    PENDING
+        .raw_this()
+        .fetch_or(1 << nr as u8, Ordering::Relaxed);
     if !in_interrupt() {
         wakeup_softirqd();
     }
@@ -130,7 +141,11 @@ fn run_handler(nr: usize) {
     if before != after {
         pr_err!(
             "huh, entered softirq {} {} {:p} with preempt_count {:08x}, exited with {:08x}?",
-            nr, SOFTIRQ_NAMES[nr], *handler, before, after
+            nr,
+            SOFTIRQ_NAMES[nr],
+            *handler,
+            before,
+            after
         );
         arch::preempt_count_add(before - after);
     }
@@ -145,7 +160,9 @@ pub struct BhGuard {
 /// Keeps softirqs off this CPU (Linux: `local_bh_disable`). Not in hard interrupts.
 pub fn local_bh_disable() -> BhGuard {
     arch::preempt_count_add(SOFTIRQ_DISABLE_OFFSET);
-    BhGuard { _not_send: core::marker::PhantomData }
+    BhGuard {
+        _not_send: core::marker::PhantomData,
+    }
 }
 
 impl Drop for BhGuard {
@@ -213,7 +230,11 @@ static TASKLETS_HI: [TaskletQueue; NR_CPUS] = [const { SpinLock::new(Vec::new())
 impl Tasklet {
     /// A tasklet that calls `function(data)`.
     pub const fn new(function: fn(usize), data: usize) -> Self {
-        Self { function, data, state: AtomicUsize::new(0) }
+        Self {
+            function,
+            data,
+            state: AtomicUsize::new(0),
+        }
     }
 
     /// Runs it soon (Linux: `tasklet_schedule`). Any context.
@@ -255,6 +276,8 @@ fn run_tasklets(queues: &'static [TaskletQueue; NR_CPUS], nr: Softirq) {
 /// Opens the two tasklet softirqs (Linux: `softirq_init`).
 #[__init]
 pub fn softirq_init() {
-    open_softirq(Softirq::Tasklet, || run_tasklets(&TASKLETS, Softirq::Tasklet));
+    open_softirq(Softirq::Tasklet, || {
+        run_tasklets(&TASKLETS, Softirq::Tasklet)
+    });
     open_softirq(Softirq::Hi, || run_tasklets(&TASKLETS_HI, Softirq::Hi));
 }

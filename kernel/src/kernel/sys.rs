@@ -28,8 +28,10 @@ struct UtsNames {
     domainname: [u8; 65],
 }
 
-static UTS: SpinLock<UtsNames> =
-    SpinLock::new(UtsNames { nodename: padded(b"(none)"), domainname: padded(b"(none)") });
+static UTS: SpinLock<UtsNames> = SpinLock::new(UtsNames {
+    nodename: padded(b"(none)"),
+    domainname: padded(b"(none)"),
+});
 
 const fn padded(text: &[u8]) -> [u8; 65] {
     let mut out = [0; 65];
@@ -82,7 +84,10 @@ fn read_name(name: UserAddr, len: i32) -> Result<[u8; 65]> {
     if !current().cred().has_cap(CAP_SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
-    let len = usize::try_from(len).ok().filter(|len| *len <= 64).ok_or(Errno::EINVAL)?;
+    let len = usize::try_from(len)
+        .ok()
+        .filter(|len| *len <= 64)
+        .ok_or(Errno::EINVAL)?;
     let mut bytes = [0; 65];
     copy_from_user(&mut bytes[..len], name)?;
     Ok(bytes)
@@ -105,7 +110,11 @@ pub fn sys_setdomainname(name: UserAddr, len: i32) -> Result {
 // --- limits and usage ---
 
 fn check_resource(resource: u32) -> Result<usize> {
-    if resource < RLIM_NLIMITS { Ok(resource as usize) } else { Err(Errno::EINVAL) }
+    if resource < RLIM_NLIMITS {
+        Ok(resource as usize)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Reads and changes a limit of `task` (Linux: `do_prlimit`).
@@ -130,20 +139,30 @@ fn do_prlimit(task: &Task, resource: u32, new: Option<Rlimit>) -> Result<Rlimit>
 
 /// prlimit64(2). Errors: EINVAL, EPERM, ESRCH, EFAULT.
 pub fn sys_prlimit64(pid: i32, resource: u32, new: UserAddr, old: UserAddr) -> Result {
-    let new: Option<Rlimit> = if new.is_null() { None } else { Some(get_user(new)?) };
+    let new: Option<Rlimit> = if new.is_null() {
+        None
+    } else {
+        Some(get_user(new)?)
+    };
     let task = match pid {
         0 => current().to_arc(),
         pid => pid::find_task(pid).ok_or(Errno::ESRCH)?,
     };
     if task.pid() != current().pid() {
         let (me, other) = (current().cred(), task.cred());
-        let same = [other.uid, other.euid, other.suid].iter().all(|id| *id == me.uid);
+        let same = [other.uid, other.euid, other.suid]
+            .iter()
+            .all(|id| *id == me.uid);
         if !same && !me.has_cap(CAP_SYS_RESOURCE) {
             return Err(Errno::EPERM);
         }
     }
     let before = do_prlimit(&task, resource, new)?;
-    if old.is_null() { Ok(()) } else { put_user(old, &before) }
+    if old.is_null() {
+        Ok(())
+    } else {
+        put_user(old, &before)
+    }
 }
 
 /// getrlimit(2).
@@ -272,8 +291,13 @@ pub fn sys_prctl(option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> Res
     let task = current();
     match option {
         PR_SET_NAME => {
-            let name = strncpy_from_user(UserAddr::new(arg2), TASK_COMM_LEN)
-                .or_else(|e| if e == Errno::ENAMETOOLONG { long_name(arg2) } else { Err(e) })?;
+            let name = strncpy_from_user(UserAddr::new(arg2), TASK_COMM_LEN).or_else(|e| {
+                if e == Errno::ENAMETOOLONG {
+                    long_name(arg2)
+                } else {
+                    Err(e)
+                }
+            })?;
             task.set_comm(&name);
             Ok(0)
         }

@@ -27,7 +27,11 @@ pub fn register_sysctl(table: &'static [CtlTable]) {
 
 /// Every value.
 pub fn entries() -> Vec<&'static CtlTable> {
-    TABLES.lock().iter().flat_map(|table| table.iter()).collect()
+    TABLES
+        .lock()
+        .iter()
+        .flat_map(|table| table.iter())
+        .collect()
 }
 
 /// The value at a path with slashes.
@@ -36,6 +40,10 @@ pub fn find(path: &str) -> Option<&'static CtlTable> {
 }
 
 impl CtlTable {
+    /// Permissions of its file below /proc/sys.
+    pub fn mode(&self) -> u32 {
+        if self.set.is_some() { 0o644 } else { 0o444 }
+    }
     /// What a write(2) of `text` does. Errors: EACCES for a value that cannot be written, EINVAL.
     pub fn write(&self, text: &str) -> Result {
         let set = self.set.ok_or(Errno::EACCES)?;
@@ -46,7 +54,11 @@ impl CtlTable {
 /// A decimal number within bounds. Errors: EINVAL.
 pub fn parse_number<T: core::str::FromStr + PartialOrd>(text: &str, min: T, max: T) -> Result<T> {
     let value: T = text.trim().parse().map_err(|_| Errno::EINVAL)?;
-    if value < min || value > max { Err(Errno::EINVAL) } else { Ok(value) }
+    if value < min || value > max {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(value)
+    }
 }
 
 fn printk_levels() -> String {
@@ -85,9 +97,21 @@ fn set_cad_pid(text: &str) -> Result {
 
 /// The values of the core kernel.
 static KERN_TABLE: &[CtlTable] = &[
-    CtlTable { path: "kernel/ostype", get: || String::from("Linux"), set: None },
-    CtlTable { path: "kernel/osrelease", get: || String::from(crate::init::version::RELEASE), set: None },
-    CtlTable { path: "kernel/version", get: crate::init::version::version, set: None },
+    CtlTable {
+        path: "kernel/ostype",
+        get: || String::from("Linux"),
+        set: None,
+    },
+    CtlTable {
+        path: "kernel/osrelease",
+        get: || String::from(crate::init::version::RELEASE),
+        set: None,
+    },
+    CtlTable {
+        path: "kernel/version",
+        get: crate::init::version::version,
+        set: None,
+    },
     CtlTable {
         path: "kernel/hostname",
         get: sys::hostname,
@@ -104,8 +128,16 @@ static KERN_TABLE: &[CtlTable] = &[
             Ok(())
         }),
     },
-    CtlTable { path: "kernel/printk", get: printk_levels, set: Some(set_printk_levels) },
-    CtlTable { path: "kernel/tainted", get: || format!("{}", panic::tainted()), set: None },
+    CtlTable {
+        path: "kernel/printk",
+        get: printk_levels,
+        set: Some(set_printk_levels),
+    },
+    CtlTable {
+        path: "kernel/tainted",
+        get: || format!("{}", panic::tainted()),
+        set: None,
+    },
     CtlTable {
         path: "kernel/panic",
         get: || format!("{}", panic::PANIC_TIMEOUT.load(Ordering::Relaxed)),
@@ -126,8 +158,16 @@ static KERN_TABLE: &[CtlTable] = &[
         get: || format!("{}", reboot::CAD_PID.load(Ordering::Relaxed)),
         set: Some(set_cad_pid),
     },
-    CtlTable { path: "kernel/cap_last_cap", get: || String::from("40"), set: None },
-    CtlTable { path: "kernel/ngroups_max", get: || String::from("65536"), set: None },
+    CtlTable {
+        path: "kernel/cap_last_cap",
+        get: || String::from("40"),
+        set: None,
+    },
+    CtlTable {
+        path: "kernel/ngroups_max",
+        get: || String::from("65536"),
+        set: None,
+    },
 ];
 
 #[__init]
@@ -141,7 +181,10 @@ core_initcall!(sysctl_init);
 /// system runs and before the first program (Linux: `do_sysctl_args`).
 pub fn do_sysctl_args() {
     for arg in crate::lib::cmdline::parse_args(crate::init::params::saved_command_line()) {
-        let rest = arg.name.strip_prefix("sysctl").and_then(|rest| rest.strip_prefix(['.', '/']));
+        let rest = arg
+            .name
+            .strip_prefix("sysctl")
+            .and_then(|rest| rest.strip_prefix(['.', '/']));
         if let (Some(name), Some(value)) = (rest, arg.value) {
             process_sysctl_arg(&name.replace('.', "/"), arg.name, value);
         }
@@ -157,7 +200,9 @@ fn process_sysctl_arg(path: &str, name: &str, value: &str) {
     match entry.write(value) {
         Ok(()) => {}
         Err(Errno::EACCES) => {
-            pr_err!("Failed to set sysctl parameter '{name}={value}': permission denied (read-only?)");
+            pr_err!(
+                "Failed to set sysctl parameter '{name}={value}': permission denied (read-only?)"
+            );
         }
         Err(_) => pr_err!("Failed to set sysctl parameter '{name}={value}': invalid value"),
     }
@@ -169,7 +214,10 @@ mod tests {
 
     #[test]
     fn a_read_only_value_refuses_a_write() {
-        let entry = KERN_TABLE.iter().find(|entry| entry.path == "kernel/ostype").expect("there");
+        let entry = KERN_TABLE
+            .iter()
+            .find(|entry| entry.path == "kernel/ostype")
+            .expect("there");
         assert_eq!(entry.write("Minix\n"), Err(Errno::EACCES));
     }
 

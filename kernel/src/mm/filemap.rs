@@ -430,7 +430,10 @@ mod tests {
     fn a_punched_hole_keeps_the_bytes_around_it() {
         let mapping = AddressSpace::new(None);
         for index in 0..4 {
-            mapping.read_mapping_page(index).unwrap().fill(0, PAGE_SIZE, 7);
+            mapping
+                .read_mapping_page(index)
+                .unwrap()
+                .fill(0, PAGE_SIZE, 7);
         }
         mapping.punch(100, 3 * PAGE_SIZE as u64 + 50);
         assert_eq!(mapping.nr_pages(), 2);
@@ -442,8 +445,14 @@ mod tests {
             byte[0]
         };
         let page = PAGE_SIZE as u64;
-        assert_eq!((byte(99), byte(100), byte(page - 1), byte(page)), (7, 0, 0, 9));
-        assert_eq!((byte(3 * page), byte(3 * page + 49), byte(3 * page + 50)), (0, 0, 7));
+        assert_eq!(
+            (byte(99), byte(100), byte(page - 1), byte(page)),
+            (7, 0, 0, 9)
+        );
+        assert_eq!(
+            (byte(3 * page), byte(3 * page + 49), byte(3 * page + 50)),
+            (0, 0, 7)
+        );
     }
 
     #[test]

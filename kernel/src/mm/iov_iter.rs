@@ -59,6 +59,7 @@ impl<'a> IovIter<'a> {
 
 impl IovIter<'_> {
     /// Bytes that are left.
+    #[inline]
     pub fn count(&self) -> usize {
         match self {
             IovIter::KernelDst { buf, done } => buf.len() - done,
@@ -124,14 +125,24 @@ impl IovIter<'_> {
     }
 
     /// Copies `len` bytes at `offset` of a page to the destination.
-    pub fn copy_page_to_iter(&mut self, page: &PageRef, offset: usize, len: usize) -> Result<usize> {
+    pub fn copy_page_to_iter(
+        &mut self,
+        page: &PageRef,
+        offset: usize,
+        len: usize,
+    ) -> Result<usize> {
         let address = page_address(page, offset, len);
         // SAFETY: `page_address` checked that the bytes are inside the page, which `page` keeps.
         unsafe { self.copy(Kernel::Source(address), len) }
     }
 
     /// Copies into a page from the source.
-    pub fn copy_page_from_iter(&mut self, page: &PageRef, offset: usize, len: usize) -> Result<usize> {
+    pub fn copy_page_from_iter(
+        &mut self,
+        page: &PageRef,
+        offset: usize,
+        len: usize,
+    ) -> Result<usize> {
         let address = page_address(page, offset, len);
         // SAFETY: as in `copy_page_to_iter`.
         unsafe { self.copy(Kernel::Destination(address), len) }
@@ -170,7 +181,11 @@ impl IovIter<'_> {
                 let copied = unsafe { copy_user(*addr, kernel, 0, step) };
                 *addr = *addr + copied as u64;
                 *left -= copied;
-                if copied == 0 && step != 0 { Err(Errno::EFAULT) } else { Ok(copied) }
+                if copied == 0 && step != 0 {
+                    Err(Errno::EFAULT)
+                } else {
+                    Ok(copied)
+                }
             }
             // SAFETY: passed on.
             IovIter::User { .. } => unsafe { self.copy_segments(kernel, len) },
@@ -218,7 +233,11 @@ impl IovIter<'_> {
                 *skip = 0;
             }
         }
-        if faulted && done == 0 { Err(Errno::EFAULT) } else { Ok(done) }
+        if faulted && done == 0 {
+            Err(Errno::EFAULT)
+        } else {
+            Ok(done)
+        }
     }
 }
 

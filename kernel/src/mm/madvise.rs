@@ -97,10 +97,12 @@ impl MmStruct {
     /// madvise(2) in this address space. Holes are passed over and reported at the end.
     pub fn madvise(&self, start: u64, len: u64, advice: u32) -> Result {
         let advice = parse(advice)?;
-        if start % PAGE != 0 {
+        if !start.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
-        let end = page_align(len).and_then(|len| start.checked_add(len)).ok_or(Errno::EINVAL)?;
+        let end = page_align(len)
+            .and_then(|len| start.checked_add(len))
+            .ok_or(Errno::EINVAL)?;
         if start == end {
             return Ok(());
         }
@@ -112,7 +114,13 @@ impl MmStruct {
     }
 
     /// Advice that changes areas.
-    fn madvise_flags(&self, range: Range<u64>, advice: Advice, clear: VmFlags, set: VmFlags) -> Result {
+    fn madvise_flags(
+        &self,
+        range: Range<u64>,
+        advice: Advice,
+        clear: VmFlags,
+        set: VmFlags,
+    ) -> Result {
         let mut map = self.write();
         let mut at = range.start;
         let mut hole = false;
@@ -123,7 +131,7 @@ impl MmStruct {
             hole |= vma.start > at;
             advice.check(vma)?;
             let part = vma.start.max(at)..vma.end.min(range.end);
-            let (old, new) = (vma.flags, vma.flags - clear | set);
+            let (old, new) = (vma.flags, (vma.flags - clear) | set);
             at = part.end;
             if new != old {
                 // Too many areas: the caller may try again with fewer.
@@ -143,11 +151,18 @@ impl MmStruct {
             advice.check(vma)?;
             at = vma.end;
             let part = vma.start.max(range.start)..vma.end.min(range.end);
-            if matches!(advice, Advice::DontNeed | Advice::DontNeedLocked | Advice::Free) {
+            if matches!(
+                advice,
+                Advice::DontNeed | Advice::DontNeedLocked | Advice::Free
+            ) {
                 self.zap(&map, part);
             }
         }
-        if hole || at < range.end { Err(Errno::ENOMEM) } else { Ok(()) }
+        if hole || at < range.end {
+            Err(Errno::ENOMEM)
+        } else {
+            Ok(())
+        }
     }
 
     /// MADV_POPULATE_*: unlike MAP_POPULATE, failures are told.
@@ -157,7 +172,11 @@ impl MmStruct {
             let end = {
                 let map = self.read();
                 let vma = map.vmas.lookup(at).ok_or(Errno::ENOMEM)?;
-                let needed = if access.is_empty() { VmFlags::READ } else { VmFlags::WRITE };
+                let needed = if access.is_empty() {
+                    VmFlags::READ
+                } else {
+                    VmFlags::WRITE
+                };
                 if !vma.flags.contains(needed) || matches!(vma.backing, Backing::Special(_)) {
                     return Err(Errno::EINVAL);
                 }

@@ -10,7 +10,7 @@ use crate::arch::{self, PAGE_SIZE};
 use crate::kernel::sched::current;
 use crate::mm::filemap::AddressSpace;
 use crate::mm::gfp::Gfp;
-use crate::mm::mm_types::{Mmap, MmStruct};
+use crate::mm::mm_types::{MmStruct, Mmap};
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::page::PageRef;
 use crate::mm::page_alloc::{alloc_pages, zero_pfn};
@@ -45,18 +45,34 @@ pub struct FaultError {
 
 impl FaultError {
     /// Nothing is mapped there.
-    pub const MAPERR: FaultError = FaultError { signal: SIGSEGV, code: SEGV_MAPERR };
+    pub const MAPERR: FaultError = FaultError {
+        signal: SIGSEGV,
+        code: SEGV_MAPERR,
+    };
     /// Something is, but not for this kind of access.
-    pub const ACCERR: FaultError = FaultError { signal: SIGSEGV, code: SEGV_ACCERR };
+    pub const ACCERR: FaultError = FaultError {
+        signal: SIGSEGV,
+        code: SEGV_ACCERR,
+    };
     /// The file ends before it.
-    pub const BUS: FaultError = FaultError { signal: SIGBUS, code: BUS_ADRERR };
+    pub const BUS: FaultError = FaultError {
+        signal: SIGBUS,
+        code: BUS_ADRERR,
+    };
     /// No memory.
-    pub const OOM: FaultError = FaultError { signal: SIGKILL, code: SI_KERNEL };
+    pub const OOM: FaultError = FaultError {
+        signal: SIGKILL,
+        code: SI_KERNEL,
+    };
 }
 
 impl From<Errno> for FaultError {
     fn from(errno: Errno) -> Self {
-        if errno == Errno::ENOMEM { Self::OOM } else { Self::BUS }
+        if errno == Errno::ENOMEM {
+            Self::OOM
+        } else {
+            Self::BUS
+        }
     }
 }
 
@@ -81,7 +97,12 @@ pub fn handle_mm_fault(mm: &MmStruct, addr: UserAddr, access: FaultAccess) -> Ou
 fn fault_in_area(mm: &MmStruct, vma: &Vma, addr: u64, access: FaultAccess) -> Outcome {
     check_access(vma.flags, access)?;
     account_fault();
-    let fault = Fault { mm, vma, addr, write: access.contains(FaultAccess::WRITE) };
+    let fault = Fault {
+        mm,
+        vma,
+        addr,
+        write: access.contains(FaultAccess::WRITE),
+    };
     fault.handle()
 }
 
@@ -94,7 +115,11 @@ fn check_access(flags: VmFlags, access: FaultAccess) -> Outcome {
     } else {
         flags.intersects(VmFlags::ACCESS)
     };
-    if allowed { Ok(()) } else { Err(FaultError::ACCERR) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(FaultError::ACCERR)
+    }
 }
 
 fn account_fault() {
@@ -156,7 +181,11 @@ impl Fault<'_> {
             return Found::Enough; // a store faults again, now on a present page
         }
         if !self.write || pte.is_writable() {
-            slot.mark(if self.write { Access::Write } else { Access::Read });
+            slot.mark(if self.write {
+                Access::Write
+            } else {
+                Access::Read
+            });
             self.flush_page();
             return Found::Enough;
         }
@@ -412,6 +441,23 @@ impl MmStruct {
         self.rss.add(-zapped.anon, -zapped.file);
     }
 
+    /// Takes the pages `first..end` of a file or of shared memory away wherever they are mapped;
+    /// private copies go too (Linux: `unmap_mapping_range`). Exclusive: faults that saw the old
+    /// size of the file are over then. Lock order: the inode's lock comes before `mmap_lock`.
+    pub fn unmap_mapping(&self, mapping: &AddressSpace, first: u64, end: u64) {
+        let map = self.write();
+        for vma in map.vmas.iter() {
+            let Backing::Cache(mapped) = &vma.backing else {
+                continue;
+            };
+            let (low, high) = (first.max(vma.pgoff), end.min(vma.pgoff + vma.pages()));
+            if core::ptr::eq(&**mapped, mapping) && low < high {
+                let at = |page: u64| vma.start + (page - vma.pgoff) * PAGE;
+                self.zap(&map, at(low)..at(high));
+            }
+        }
+    }
+
     /// Puts a page of private memory into an empty place of a writable area that nobody uses yet.
     /// Errors: ENOMEM, EEXIST.
     pub fn install_anon_page(&self, addr: u64, page: PageRef) -> Result {
@@ -435,7 +481,11 @@ impl MmStruct {
         if !vma.is_anonymous() && !vma.has_anon.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let sharing = if vma.flags.is_cow() { Sharing::Cow } else { Sharing::Shared };
+        let sharing = if vma.flags.is_cow() {
+            Sharing::Cow
+        } else {
+            Sharing::Shared
+        };
         let mut left = vma.range();
         let (mut anon, mut file) = (0, 0);
         while let Some(start) = self.copy_tables(child, &mut left, sharing, &mut |pte| {
@@ -471,40 +521,5 @@ impl MmStruct {
                 }
             }
         }
-    }
-
-    /// Reads memory of this address space, whoever runs (Linux: `access_remote_vm`): faults pages
-    /// in as the program's own loads would. Returns how many bytes could be read.
-    pub fn read_remote(&self, addr: u64, buf: &mut [u8]) -> usize {
-        let mut done = 0;
-        while done < buf.len() {
-            let at = addr.wrapping_add(done as u64);
-            let step = (buf.len() - done).min(PAGE_SIZE - at as usize % PAGE_SIZE);
-            let part = &mut buf[done..done + step];
-            let copied = self.page_table().lock().read_page(UserAddr::new(at), part);
-            if copied {
-                done += step;
-            } else if handle_mm_fault(self, UserAddr::new(at), FaultAccess::empty()).is_err() {
-                break;
-            }
-        }
-        done
-    }
-
-    /// Writes memory of this address space; the counterpart of `read_remote`.
-    pub fn write_remote(&self, addr: u64, bytes: &[u8]) -> usize {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = addr.wrapping_add(done as u64);
-            let step = (bytes.len() - done).min(PAGE_SIZE - at as usize % PAGE_SIZE);
-            let part = &bytes[done..done + step];
-            let copied = self.page_table().lock().write_page(UserAddr::new(at), part);
-            if copied {
-                done += step;
-            } else if handle_mm_fault(self, UserAddr::new(at), FaultAccess::WRITE).is_err() {
-                break;
-            }
-        }
-        done
     }
 }

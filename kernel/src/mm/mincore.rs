@@ -16,7 +16,7 @@ const CHUNK: usize = 256;
 
 /// mincore(2). Errors: EFAULT, EINVAL, ENOMEM at a hole.
 pub fn sys_mincore(start: u64, len: u64, vec: UserAddr) -> Result {
-    if start % PAGE != 0 {
+    if !start.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     if start > TASK_SIZE || len > TASK_SIZE - start {
@@ -30,7 +30,9 @@ pub fn sys_mincore(start: u64, len: u64, vec: UserAddr) -> Result {
         let chunk = at..end.min(at + (CHUNK << PAGE_SHIFT) as u64);
         let pages = ((chunk.end - chunk.start) >> PAGE_SHIFT) as usize;
         mm.mincore(chunk.clone(), &mut answers[..pages])?;
-        let out = vec.checked_add((at - start) >> PAGE_SHIFT).ok_or(Errno::EFAULT)?;
+        let out = vec
+            .checked_add((at - start) >> PAGE_SHIFT)
+            .ok_or(Errno::EFAULT)?;
         copy_to_user(out, &answers[..pages])?;
         at = chunk.end;
     }

@@ -8,7 +8,7 @@ use uapi::mman::{MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, MLOCK_ONFAULT};
 use uapi::resource::RLIMIT_MEMLOCK;
 
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE};
-use crate::mm::mm_types::{Mmap, MmStruct, current_mm, pages_of};
+use crate::mm::mm_types::{MmStruct, Mmap, current_mm, pages_of};
 use crate::mm::mmap::may_lock_unlimited;
 use crate::mm::util::{page_align, rlimit};
 use crate::mm::vma::{Backing, VmFlags};
@@ -42,7 +42,8 @@ pub fn sys_munlock(start: u64, len: u64) -> Result {
 /// mlockall(2). Errors: EINVAL, ENOMEM, EPERM.
 pub fn sys_mlockall(flags: i32) -> Result {
     let flags = flags as u32;
-    if flags == 0 || flags == MCL_ONFAULT || flags & !(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0 {
+    if flags == 0 || flags == MCL_ONFAULT || flags & !(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0
+    {
         return Err(Errno::EINVAL);
     }
     check_permission()?;
@@ -60,13 +61,20 @@ pub fn sys_munlockall() -> Result {
 
 /// Errors: EPERM for a user whose limit is 0.
 fn check_permission() -> Result {
-    if may_lock_unlimited() || rlimit(RLIMIT_MEMLOCK) != 0 { Ok(()) } else { Err(Errno::EPERM) }
+    if may_lock_unlimited() || rlimit(RLIMIT_MEMLOCK) != 0 {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 /// The pages that the bytes touch. Errors: EINVAL on overflow.
 fn lock_range(start: u64, len: u64) -> Result<Range<u64>> {
     let first = start & !(PAGE - 1);
-    let len = len.checked_add(start - first).and_then(page_align).ok_or(Errno::EINVAL)?;
+    let len = len
+        .checked_add(start - first)
+        .and_then(page_align)
+        .ok_or(Errno::EINVAL)?;
     let end = first.checked_add(len).ok_or(Errno::EINVAL)?;
     Ok(first..end)
 }
@@ -79,7 +87,11 @@ impl MmStruct {
         {
             let mut map = self.write();
             let limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
-            let wanted = map.stat.locked.saturating_add(pages_of(&range)).saturating_sub(locked_in(&map, &range));
+            let wanted = map
+                .stat
+                .locked
+                .saturating_add(pages_of(&range))
+                .saturating_sub(locked_in(&map, &range));
             if wanted > limit && !may_lock_unlimited() {
                 return Err(Errno::ENOMEM);
             }
@@ -126,8 +138,13 @@ impl MmStruct {
 
 /// Pages of the range that are locked already; they do not count twice.
 fn locked_in(map: &Mmap, range: &Range<u64>) -> u64 {
-    let locked = map.vmas.overlapping(range.clone()).filter(|vma| vma.flags.contains(VmFlags::LOCKED));
-    locked.map(|vma| pages_of(&(vma.start.max(range.start)..vma.end.min(range.end)))).sum()
+    let locked = map
+        .vmas
+        .overlapping(range.clone())
+        .filter(|vma| vma.flags.contains(VmFlags::LOCKED));
+    locked
+        .map(|vma| pages_of(&(vma.start.max(range.start)..vma.end.min(range.end))))
+        .sum()
 }
 
 /// Sets the lock flags of the range (Linux: `apply_vma_lock_flags`). Errors: ENOMEM at a hole.
@@ -155,7 +172,7 @@ fn set_lock(map: &mut Mmap, range: Range<u64>, lock: VmFlags) -> Result {
         return Ok(());
     };
     let old = vma.flags;
-    let new = old - LOCK_FLAGS | lock;
+    let new = (old - LOCK_FLAGS) | lock;
     if new == old || matches!(vma.backing, Backing::Special(_)) {
         return Ok(());
     }

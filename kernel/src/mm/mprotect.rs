@@ -6,7 +6,7 @@ use core::ops::Range;
 use uapi::mman::{PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE};
 
 use crate::arch::PAGE_SIZE;
-use crate::mm::mm_types::{Mmap, MmStruct, current_mm, pages_of};
+use crate::mm::mm_types::{MmStruct, Mmap, current_mm, pages_of};
 use crate::mm::mmap::vm_prot_flags;
 use crate::mm::page::PageRef;
 use crate::mm::util::{page_align, vm_acct_memory};
@@ -25,20 +25,26 @@ impl MmStruct {
     /// mprotect(2) in this address space. Areas before the one that fails keep the change.
     pub fn mprotect(&self, start: u64, len: u64, prot: u32) -> Result {
         let known = PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWS;
-        if prot & PROT_GROWS == PROT_GROWS || start % PAGE != 0 || prot & !known != 0 && len != 0 {
+        if prot & PROT_GROWS == PROT_GROWS
+            || !start.is_multiple_of(PAGE)
+            || prot & !known != 0 && len != 0
+        {
             return Err(Errno::EINVAL);
         }
         if len == 0 {
             return Ok(());
         }
         let len = page_align(len).ok_or(Errno::ENOMEM)?;
-        let end = start.checked_add(len).filter(|&end| end > start).ok_or(Errno::ENOMEM)?;
+        let end = start
+            .checked_add(len)
+            .filter(|&end| end > start)
+            .ok_or(Errno::ENOMEM)?;
         let mut map = self.write();
         let mut at = first_address(&map, start..end, prot)?;
         while at < end {
             let vma = map.vmas.lookup(at).ok_or(Errno::ENOMEM)?;
             let part = at..end.min(vma.end);
-            let flags = vma.flags - VmFlags::ACCESS | vm_prot_flags(prot);
+            let flags = (vma.flags - VmFlags::ACCESS) | vm_prot_flags(prot);
             let may = VmFlags::from_bits_truncate(flags.bits() >> 4) & VmFlags::ACCESS;
             if !may.contains(flags & VmFlags::ACCESS) {
                 return Err(Errno::EACCES);
@@ -109,7 +115,11 @@ fn first_address(map: &Mmap, range: Range<u64>, prot: u32) -> Result<u64> {
             return Err(Errno::ENOMEM);
         }
         let grows = vma.flags.contains(VmFlags::GROWSDOWN);
-        return if grows { Ok(vma.start) } else { Err(Errno::EINVAL) };
+        return if grows {
+            Ok(vma.start)
+        } else {
+            Err(Errno::EINVAL)
+        };
     }
     if vma.start > range.start {
         return Err(Errno::ENOMEM);

@@ -6,7 +6,7 @@ use core::ops::Range;
 use uapi::mman::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
 
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
-use crate::mm::mm_types::{Mmap, MmStruct, current_mm};
+use crate::mm::mm_types::{MmStruct, Mmap, current_mm};
 use crate::mm::mmap::Detached;
 use crate::mm::util::{MMAP_MIN_ADDR, page_align, vm_acct_memory, vm_unacct_memory};
 use crate::mm::vma::{VmFlags, Vma};
@@ -33,18 +33,27 @@ impl Remap {
     fn check(addr: u64, old_len: u64, new_len: u64, flags: u32, new_addr: u64) -> Result<Remap> {
         let known = MREMAP_FIXED | MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
         let moves = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) != 0;
-        if flags & !known != 0 || moves && flags & MREMAP_MAYMOVE == 0 || addr % PAGE != 0 {
+        if flags & !known != 0 || moves && flags & MREMAP_MAYMOVE == 0 || !addr.is_multiple_of(PAGE)
+        {
             return Err(Errno::EINVAL);
         }
         if flags & MREMAP_DONTUNMAP != 0 && old_len != new_len {
             return Err(Errno::EINVAL);
         }
         let old_len = page_align(old_len).ok_or(Errno::EINVAL)?;
-        let new_len = page_align(new_len).filter(|&len| len != 0).ok_or(Errno::EINVAL)?;
+        let new_len = page_align(new_len)
+            .filter(|&len| len != 0)
+            .ok_or(Errno::EINVAL)?;
         if addr.checked_add(old_len).is_none() {
             return Err(Errno::EINVAL);
         }
-        Ok(Remap { addr, old_len, new_len, flags, new_addr })
+        Ok(Remap {
+            addr,
+            old_len,
+            new_len,
+            flags,
+            new_addr,
+        })
     }
 
     fn has(&self, flag: u32) -> bool {
@@ -54,7 +63,7 @@ impl Remap {
     /// The place that MREMAP_FIXED names. Errors: EINVAL.
     fn fixed_range(&self) -> Result<Range<u64>> {
         let fits = self.new_len <= TASK_SIZE && self.new_addr <= TASK_SIZE - self.new_len;
-        if self.new_addr % PAGE != 0 || !fits || self.new_addr < MMAP_MIN_ADDR {
+        if !self.new_addr.is_multiple_of(PAGE) || !fits || self.new_addr < MMAP_MIN_ADDR {
             return Err(Errno::EINVAL);
         }
         let range = self.new_addr..self.new_addr + self.new_len;
@@ -67,7 +76,14 @@ impl Remap {
 
 impl MmStruct {
     /// mremap(2) in this address space.
-    pub fn mremap(&self, addr: u64, old_len: u64, new_len: u64, flags: u32, new_addr: u64) -> Result<u64> {
+    pub fn mremap(
+        &self,
+        addr: u64,
+        old_len: u64,
+        new_len: u64,
+        flags: u32,
+        new_addr: u64,
+    ) -> Result<u64> {
         let remap = Remap::check(addr, old_len, new_len, flags, new_addr)?;
         let mut detached = Detached::default();
         let mut map = self.write();
@@ -82,7 +98,12 @@ impl MmStruct {
     }
 
     /// Returns the new start and what must be populated because it is locked.
-    fn remap(&self, map: &mut Mmap, remap: &Remap, detached: &mut Detached) -> Result<(u64, Range<u64>)> {
+    fn remap(
+        &self,
+        map: &mut Mmap,
+        remap: &Remap,
+        detached: &mut Detached,
+    ) -> Result<(u64, Range<u64>)> {
         map.vmas.lookup(remap.addr).ok_or(Errno::EFAULT)?;
         if remap.has(MREMAP_FIXED | MREMAP_DONTUNMAP) {
             return self.remap_to(map, remap, detached);
@@ -98,22 +119,28 @@ impl MmStruct {
         let locked = vma.flags.contains(VmFlags::LOCKED);
         let (vma_start, vma_end) = (vma.start, vma.end);
         let new_end = remap.addr + remap.new_len;
-        let start = if vma_end == remap.addr + remap.old_len && self.can_grow(map, vma_start, new_end) {
-            grow_in_place(map, vma_start, new_end)?;
-            remap.addr
-        } else if remap.has(MREMAP_MAYMOVE) {
-            let to = map.get_unmapped_area(0, remap.new_len, 0)?;
-            self.move_area(map, remap, remap.old_len, to, detached)?;
-            to
-        } else {
-            return Err(Errno::ENOMEM);
-        };
+        let start =
+            if vma_end == remap.addr + remap.old_len && self.can_grow(map, vma_start, new_end) {
+                grow_in_place(map, vma_start, new_end)?;
+                remap.addr
+            } else if remap.has(MREMAP_MAYMOVE) {
+                let to = map.get_unmapped_area(0, remap.new_len, 0)?;
+                self.move_area(map, remap, remap.old_len, to, detached)?;
+                to
+            } else {
+                return Err(Errno::ENOMEM);
+            };
         let added = start + remap.old_len..start + remap.new_len;
         Ok((start, if locked { added } else { 0..0 }))
     }
 
     /// MREMAP_FIXED and MREMAP_DONTUNMAP (Linux: `mremap_to`).
-    fn remap_to(&self, map: &mut Mmap, remap: &Remap, detached: &mut Detached) -> Result<(u64, Range<u64>)> {
+    fn remap_to(
+        &self,
+        map: &mut Mmap,
+        remap: &Remap,
+        detached: &mut Detached,
+    ) -> Result<(u64, Range<u64>)> {
         let mut old_len = remap.old_len;
         if remap.has(MREMAP_FIXED) {
             let place = remap.fixed_range()?;
@@ -157,6 +184,7 @@ impl MmStruct {
         if map.vmas.len() + 3 >= super::vma::MAX_MAP_COUNT {
             return Err(Errno::ENOMEM);
         }
+        map.vmas.reserve(3)?;
         let vma = map.vmas.lookup(remap.addr).ok_or(Errno::EFAULT)?;
         let new = moved_copy(vma, remap.addr, to, remap.new_len);
         let accounted = new.flags.contains(VmFlags::ACCOUNT);

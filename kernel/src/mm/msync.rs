@@ -18,10 +18,15 @@ impl MmStruct {
     /// msync(2) in this address space.
     pub fn msync(&self, start: u64, len: u64, flags: u32) -> Result {
         let both = MS_ASYNC | MS_SYNC;
-        if flags & !(both | MS_INVALIDATE) != 0 || start % PAGE_SIZE as u64 != 0 || flags & both == both {
+        if flags & !(both | MS_INVALIDATE) != 0
+            || !start.is_multiple_of(PAGE_SIZE as u64)
+            || flags & both == both
+        {
             return Err(Errno::EINVAL);
         }
-        let end = page_align(len).and_then(|len| start.checked_add(len)).ok_or(Errno::ENOMEM)?;
+        let end = page_align(len)
+            .and_then(|len| start.checked_add(len))
+            .ok_or(Errno::ENOMEM)?;
         let mut at = start;
         let mut hole = false;
         while at < end {

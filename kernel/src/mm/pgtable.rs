@@ -75,8 +75,11 @@ pub struct Pte(u64);
 
 impl Pte {
     /// Bits that say what is allowed; the others say what is there.
-    const PROT: u64 =
-        pte_bits::PRESENT | pte_bits::WRITE | pte_bits::USER | pte_bits::PROT_NONE | pte_bits::NO_EXEC;
+    const PROT: u64 = pte_bits::PRESENT
+        | pte_bits::WRITE
+        | pte_bits::USER
+        | pte_bits::PROT_NONE
+        | pte_bits::NO_EXEC;
 
     #[inline]
     const fn new(pfn: Pfn, bits: u64) -> Pte {
@@ -436,7 +439,8 @@ impl Slot<'_> {
         if !self.pte().is_none() {
             return Err(page);
         }
-        self.0.store(Pte::new(page.into_pfn(), prot.0).0, Ordering::Release);
+        self.0
+            .store(Pte::new(page.into_pfn(), prot.0).0, Ordering::Release);
         Ok(())
     }
 
@@ -456,7 +460,9 @@ impl Slot<'_> {
     pub fn take(self) -> (Pte, Option<PageRef>) {
         let pte = Pte(self.0.swap(0, Ordering::Relaxed));
         // SAFETY: the entry held the reference, and the swap took it out exactly once.
-        let page = pte.is_counted().then(|| unsafe { PageRef::from_pfn(pte.pfn()) });
+        let page = pte
+            .is_counted()
+            .then(|| unsafe { PageRef::from_pfn(pte.pfn()) });
         (pte, page)
     }
 
@@ -478,7 +484,10 @@ impl Slot<'_> {
         let mut old = self.pte();
         loop {
             let new = old.with_prot(prot);
-            match self.0.compare_exchange_weak(old.0, new.0, Ordering::Relaxed, Ordering::Relaxed) {
+            match self
+                .0
+                .compare_exchange_weak(old.0, new.0, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return old,
                 Err(now) => old = Pte(now),
             }
@@ -514,7 +523,9 @@ impl Slot<'_> {
             // SAFETY: this entry holds the frame and cannot change while the lock is held.
             core::mem::forget(unsafe { PageRef::get(pte.pfn()) });
         }
-        child.0.store(pte.0 & !pte_bits::ACCESSED, Ordering::Relaxed);
+        child
+            .0
+            .store(pte.0 & !pte_bits::ACCESSED, Ordering::Relaxed);
         pte
     }
 

@@ -14,9 +14,7 @@ use uapi::mman::{MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_NOEXEC_SEAL};
 use uapi::resource::RLIMIT_NOFILE;
 use uapi::stat::*;
 
-use super::filemap::{
-    AddressSpace, PageAccount, generic_file_read_iter, generic_file_write_iter,
-};
+use super::filemap::{AddressSpace, PageAccount, generic_file_read_iter, generic_file_write_iter};
 use super::page_alloc::totalram_pages;
 use super::uaccess::{IovIter, strncpy_from_user};
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE};
@@ -378,8 +376,8 @@ impl Node {
     fn resize(&self, inode: &Arc<Inode>, size: u64, attr: &mut Attr) -> Result {
         let old = inode.size();
         let seals = self.seals.load(Ordering::Relaxed);
-        let forbidden = size < old && seals & F_SEAL_SHRINK != 0
-            || size > old && seals & F_SEAL_GROW != 0;
+        let forbidden =
+            size < old && seals & F_SEAL_SHRINK != 0 || size > old && seals & F_SEAL_GROW != 0;
         if forbidden {
             return Err(Errno::EPERM);
         }
@@ -575,7 +573,10 @@ fn fill_super(
 /// ramfs ignores what it does not know (Linux: `ramfs_parse_param`).
 fn ramfs_options(data: &str) -> Options {
     let mut options = Options::default();
-    if let Some(mode) = data.split(',').find_map(|option| option.strip_prefix("mode=")) {
+    if let Some(mode) = data
+        .split(',')
+        .find_map(|option| option.strip_prefix("mode="))
+    {
         options.set("mode", mode);
     }
     options

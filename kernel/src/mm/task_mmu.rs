@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE};
 use crate::fs::file::File;
-use crate::mm::mm_types::{Mmap, MmStruct};
+use crate::mm::mm_types::{MmStruct, Mmap};
 use crate::mm::page::PageRef;
 use crate::mm::util::vm_committed_pages;
 use crate::mm::vma::{Backing, VmFlags, Vma};
@@ -98,23 +98,60 @@ impl MmStruct {
     pub fn show_statm(&self, out: &mut String) -> fmt::Result {
         let s = self.sizes();
         let rss = s.rss_anon + s.rss_file;
-        writeln!(out, "{} {} {} {} 0 {} 0", s.size, rss, s.rss_file, s.text, s.data + s.stack)
+        writeln!(
+            out,
+            "{} {} {} {} 0 {} 0",
+            s.size,
+            rss,
+            s.rss_file,
+            s.text,
+            s.data + s.stack
+        )
     }
 
-    /// /proc/PID/maps (Linux: `show_map_vma`).
-    pub fn show_maps(&self, out: &mut String, namer: Namer<'_>) -> fmt::Result {
-        let map = self.read();
-        map.vmas.iter().try_for_each(|vma| show_map_line(out, &map, vma, namer))
+    /// Lines of /proc/PID/maps for the areas from address `from` on, about `limit` bytes of them
+    /// (Linux: `show_map_vma`). Returns where to go on, `None` at the end.
+    pub fn show_maps(
+        &self,
+        from: u64,
+        limit: usize,
+        out: &mut String,
+        namer: Namer<'_>,
+    ) -> Option<u64> {
+        self.show_areas(from, limit, out, &|out, map, vma| {
+            show_map_line(out, map, vma, namer)
+        })
     }
 
-    /// /proc/PID/smaps (Linux: `show_smap`).
-    pub fn show_smaps(&self, out: &mut String, namer: Namer<'_>) -> fmt::Result {
+    /// The same for /proc/PID/smaps (Linux: `show_smap`).
+    pub fn show_smaps(
+        &self,
+        from: u64,
+        limit: usize,
+        out: &mut String,
+        namer: Namer<'_>,
+    ) -> Option<u64> {
+        self.show_areas(from, limit, out, &|out, map, vma| {
+            show_map_line(out, map, vma, namer)?;
+            self.area_usage(vma).show(out, vma)
+        })
+    }
+
+    fn show_areas(
+        &self,
+        from: u64,
+        limit: usize,
+        out: &mut String,
+        show: &dyn Fn(&mut String, &Mmap, &Vma) -> fmt::Result,
+    ) -> Option<u64> {
         let map = self.read();
-        for vma in map.vmas.iter() {
-            show_map_line(out, &map, vma, namer)?;
-            self.area_usage(vma).show(out, vma)?;
+        for vma in map.vmas.overlapping(from..u64::MAX) {
+            if out.len() >= limit {
+                return Some(vma.start.max(from));
+            }
+            let _ = show(out, &map, vma);
         }
-        Ok(())
+        None
     }
 
     /// Counts the resident pages of an area.
@@ -132,7 +169,12 @@ impl MmStruct {
                 };
                 let pte = slot.pte();
                 // The page cache holds a reference of its own.
-                let users = if pte.is_anon() { users } else { users.saturating_sub(1) }.max(1);
+                let users = if pte.is_anon() {
+                    users
+                } else {
+                    users.saturating_sub(1)
+                }
+                .max(1);
                 usage.add(users, pte.is_anon() || pte.is_dirty(), pte.is_young());
                 usage.anon += u64::from(pte.is_anon());
             }
@@ -168,7 +210,11 @@ impl AreaUsage {
     }
 
     fn show(&self, out: &mut String, vma: &Vma) -> fmt::Result {
-        let locked = if vma.flags.contains(VmFlags::LOCKED) { self.pss * PAGE_KIB / 4096 } else { 0 };
+        let locked = if vma.flags.contains(VmFlags::LOCKED) {
+            self.pss * PAGE_KIB / 4096
+        } else {
+            0
+        };
         let pages = |pages: u64| pages * PAGE_KIB;
         let rows = [
             ("Size:", pages(vma.pages())),
@@ -234,9 +280,21 @@ const SMAPS_FLAGS: &[(VmFlags, &str)] = &[
 
 fn show_map_line(out: &mut String, map: &Mmap, vma: &Vma, namer: Namer<'_>) -> fmt::Result {
     let name = vma.file.as_deref().map(namer);
-    let (dev, ino) = name.as_ref().map_or(((0, 0), 0), |name| (name.dev, name.ino));
-    let offset = if vma.file.is_some() { vma.pgoff << PAGE_SHIFT } else { 0 };
-    let letter = |flag, letter| if vma.flags.contains(flag) { letter } else { '-' };
+    let (dev, ino) = name
+        .as_ref()
+        .map_or(((0, 0), 0), |name| (name.dev, name.ino));
+    let offset = if vma.file.is_some() {
+        vma.pgoff << PAGE_SHIFT
+    } else {
+        0
+    };
+    let letter = |flag, letter| {
+        if vma.flags.contains(flag) {
+            letter
+        } else {
+            '-'
+        }
+    };
     let begin = out.len();
     write!(
         out,
@@ -246,7 +304,11 @@ fn show_map_line(out: &mut String, map: &Mmap, vma: &Vma, namer: Namer<'_>) -> f
         letter(VmFlags::READ, 'r'),
         letter(VmFlags::WRITE, 'w'),
         letter(VmFlags::EXEC, 'x'),
-        if vma.flags.contains(VmFlags::MAYSHARE) { 's' } else { 'p' },
+        if vma.flags.contains(VmFlags::MAYSHARE) {
+            's'
+        } else {
+            'p'
+        },
         dev.0,
         dev.1,
     )?;
@@ -266,7 +328,9 @@ fn area_label(map: &Mmap, vma: &Vma) -> &'static str {
     match &vma.backing {
         Backing::Special(special) => special.name,
         Backing::Cache(_) => "/dev/zero (deleted)",
-        Backing::Anonymous if vma.start <= map.parts.brk && vma.end > map.parts.start_brk => "[heap]",
+        Backing::Anonymous if vma.start <= map.parts.brk && vma.end > map.parts.start_brk => {
+            "[heap]"
+        }
         Backing::Anonymous if (vma.start..=vma.end).contains(&map.parts.start_stack) => "[stack]",
         Backing::Anonymous => "",
     }
@@ -281,7 +345,10 @@ fn escape(path: &[u8]) -> String {
 /// The lines `CommitLimit:` and `Committed_AS:` of /proc/meminfo, in KiB.
 pub fn commit_kib() -> (u64, u64) {
     let committed = vm_committed_pages().max(0) as u64;
-    (crate::mm::util::vm_commit_limit() * PAGE_KIB, committed * PAGE_KIB)
+    (
+        crate::mm::util::vm_commit_limit() * PAGE_KIB,
+        committed * PAGE_KIB,
+    )
 }
 
 #[cfg(test)]
@@ -291,7 +358,11 @@ mod tests {
     use crate::mm::vma::VmFlags;
 
     fn no_file(_: &File) -> FileName {
-        FileName { dev: (0, 0), ino: 0, path: Vec::new() }
+        FileName {
+            dev: (0, 0),
+            ino: 0,
+            path: Vec::new(),
+        }
     }
 
     #[test]
@@ -304,10 +375,11 @@ mod tests {
             map.parts.start_stack = stack - 16;
         }
         mm.brk(heap + 0x2_1000);
-        mm.map_stack(stack - 4 * PAGE..stack, VmFlags::EXEC).unwrap();
+        mm.map_stack(stack - 4 * PAGE..stack, VmFlags::EXEC)
+            .unwrap();
         assert_eq!(mm.write_remote(heap, b"x"), 1);
         let mut text = String::new();
-        mm.show_maps(&mut text, &no_file).unwrap();
+        assert_eq!(mm.show_maps(0, usize::MAX, &mut text, &no_file), None);
         let gap = |len| " ".repeat(NAME_COLUMN - len);
         let heap_line = "5555555000-5555576000 rw-p 00000000 00:00 0 ";
         let stack_line = "7ffffeffc000-7fffff000000 rwxp 00000000 00:00 0 ";
@@ -317,7 +389,14 @@ mod tests {
         ];
         assert_eq!(text, expected.concat());
         let mut text = String::new();
-        mm.show_smaps(&mut text, &no_file).unwrap();
+        let next = mm
+            .show_maps(0, 1, &mut text, &no_file)
+            .expect("there is more");
+        assert_eq!(text, expected[0]);
+        assert_eq!(mm.show_maps(next, 1, &mut text, &no_file), None);
+        assert_eq!(text, expected.concat());
+        let mut text = String::new();
+        assert_eq!(mm.show_smaps(0, usize::MAX, &mut text, &no_file), None);
         assert!(text.contains("Size:                132 kB\n"));
         assert!(text.contains("Private_Dirty:         4 kB\n"));
         assert!(text.contains("VmFlags: rd wr ex mr mw me gd ac \n"));
@@ -326,7 +405,8 @@ mod tests {
     #[test]
     fn status_and_statm_add_up() {
         let mm = new_mm();
-        mm.map_stack(0x7fff_0000_0000..0x7fff_0000_4000, VmFlags::empty()).unwrap();
+        mm.map_stack(0x7fff_0000_0000..0x7fff_0000_4000, VmFlags::empty())
+            .unwrap();
         assert_eq!(mm.write_remote(0x7fff_0000_0000, b"x"), 1);
         let mut text = String::new();
         mm.show_statm(&mut text).unwrap();

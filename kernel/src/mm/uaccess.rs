@@ -41,13 +41,21 @@ pub fn copy_to_user_partial(dst: UserAddr, src: &[u8]) -> usize {
 /// Copies exactly `dst.len()` bytes from user space. After EFAULT `dst` may be changed in part.
 #[inline]
 pub fn copy_from_user(dst: &mut [u8], src: UserAddr) -> Result {
-    if copy_from_user_partial(dst, src) == 0 { Ok(()) } else { Err(Errno::EFAULT) }
+    if copy_from_user_partial(dst, src) == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
+    }
 }
 
 /// Copies exactly `src.len()` bytes to user space.
 #[inline]
 pub fn copy_to_user(dst: UserAddr, src: &[u8]) -> Result {
-    if copy_to_user_partial(dst, src) == 0 { Ok(()) } else { Err(Errno::EFAULT) }
+    if copy_to_user_partial(dst, src) == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
+    }
 }
 
 /// Runs `work` with a buffer of the value's size; the size is a constant, so one branch stays.
@@ -84,7 +92,11 @@ pub fn put_user<T: Pod>(dst: UserAddr, value: &T) -> Result {
 
 /// Zeroes `len` bytes.
 pub fn clear_user(dst: UserAddr, len: usize) -> Result {
-    if clear_user_partial(dst, len) == 0 { Ok(()) } else { Err(Errno::EFAULT) }
+    if clear_user_partial(dst, len) == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
+    }
 }
 
 /// Zeroes as far as possible; returns the number of bytes NOT zeroed.
@@ -114,7 +126,11 @@ pub fn strncpy_from_user(src: UserAddr, max: usize) -> Result<Vec<u8>> {
         text.extend_from_slice(chunk);
         Ok(())
     })?;
-    if ended { Ok(text) } else { Err(Errno::ENAMETOOLONG) }
+    if ended {
+        Ok(text)
+    } else {
+        Err(Errno::ENAMETOOLONG)
+    }
 }
 
 /// Hands out a NUL-terminated string piece by piece, without the NUL, at most `max` bytes of it;
@@ -155,7 +171,11 @@ pub struct IoVecs {
 impl IoVecs {
     /// The segments.
     pub fn segments(&self) -> &[(UserAddr, usize)] {
-        if self.len <= UIO_FASTIOV { &self.few[..self.len] } else { &self.many }
+        if self.len <= UIO_FASTIOV {
+            &self.few[..self.len]
+        } else {
+            &self.many
+        }
     }
     /// Bytes of all segments, at most `MAX_RW_COUNT`.
     pub fn total(&self) -> usize {
@@ -163,7 +183,10 @@ impl IoVecs {
     }
     /// An iterator over the segments' memory.
     pub fn iter(&self) -> IovIter<'_> {
-        IovIter::User { segs: self.segments(), skip: 0 }
+        IovIter::User {
+            segs: self.segments(),
+            skip: 0,
+        }
     }
 }
 
@@ -174,12 +197,21 @@ pub fn import_iovec(addr: UserAddr, count: usize) -> Result<IoVecs> {
         return Err(Errno::EINVAL);
     }
     let none = (UserAddr::new(0), 0);
-    let mut vecs = IoVecs { few: [none; UIO_FASTIOV], many: Vec::new(), len: count, total: 0 };
+    let mut vecs = IoVecs {
+        few: [none; UIO_FASTIOV],
+        many: Vec::new(),
+        len: count,
+        total: 0,
+    };
     if count > UIO_FASTIOV {
-        vecs.many.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+        vecs.many
+            .try_reserve_exact(count)
+            .map_err(|_| Errno::ENOMEM)?;
     }
     for index in 0..count {
-        let entry = addr.checked_add((index * Iovec::SIZE) as u64).ok_or(Errno::EFAULT)?;
+        let entry = addr
+            .checked_add((index * Iovec::SIZE) as u64)
+            .ok_or(Errno::EFAULT)?;
         let segment = check_segment(get_user(entry)?, &mut vecs.total)?;
         if count > UIO_FASTIOV {
             vecs.many.push(segment);
@@ -224,7 +256,11 @@ pub struct UserSlice {
 impl UserSlice {
     /// Errors: EFAULT outside the user half.
     pub fn new(addr: UserAddr, len: usize) -> Result<UserSlice> {
-        if access_ok(addr, len) { Ok(UserSlice { addr, len }) } else { Err(Errno::EFAULT) }
+        if access_ok(addr, len) {
+            Ok(UserSlice { addr, len })
+        } else {
+            Err(Errno::EFAULT)
+        }
     }
     /// Bytes that are left.
     pub fn len(&self) -> usize {
@@ -236,11 +272,13 @@ impl UserSlice {
     }
     /// Fills `dst` with the next bytes. Errors: EFAULT, also when too few are left.
     pub fn read(&mut self, dst: &mut [u8]) -> Result {
-        self.take(dst.len()).and_then(|addr| copy_from_user(dst, addr))
+        self.take(dst.len())
+            .and_then(|addr| copy_from_user(dst, addr))
     }
     /// Writes the next bytes. Errors: EFAULT, also when there is too little room.
     pub fn write(&mut self, src: &[u8]) -> Result {
-        self.take(src.len()).and_then(|addr| copy_to_user(addr, src))
+        self.take(src.len())
+            .and_then(|addr| copy_to_user(addr, src))
     }
     /// Reads the next value.
     pub fn read_value<T: Pod>(&mut self) -> Result<T> {

@@ -33,7 +33,10 @@ impl ThreadStruct {
     fn wait(&self) {
         let mut baton = self.baton.lock().expect("no task panics with the baton");
         while !*baton {
-            baton = self.passed.wait(baton).expect("no task panics with the baton");
+            baton = self
+                .passed
+                .wait(baton)
+                .expect("no task panics with the baton");
         }
         *baton = false;
     }
@@ -67,7 +70,9 @@ pub fn copy_thread(child: &Task, _stack_top: VirtAddr, entry: ThreadEntry<'_>) -
             sched::schedule();
         }
     };
-    let spawned = std::thread::Builder::new().name("um task".into()).spawn(run);
+    let spawned = std::thread::Builder::new()
+        .name("um task".into())
+        .spawn(run);
     spawned.map(drop).map_err(|_| Errno::ENOMEM)
 }
 

@@ -7,6 +7,7 @@ pub mod kernel;
 pub mod lib;
 pub mod mm;
 
+pub use crate::kernel::irq::early_irq_init;
 pub use asm::irqflags::{
     IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
     local_irq_save, safe_halt,
@@ -24,14 +25,15 @@ pub use asm::percpu::{
 };
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
-pub use kernel::cpu::{check_bugs, print_cpu_info};
-pub use kernel::early_printk::early_console_write;
-pub use kernel::head64::{boot_params, init_stack_end};
-pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
-pub use crate::kernel::irq::early_irq_init;
 pub use kernel::apic::smp_send_reschedule;
 pub use kernel::cpu::common::set_loops_per_jiffy;
+pub use kernel::cpu::{check_bugs, print_cpu_info};
 pub use kernel::dumpstack::dump_stack;
+pub use kernel::early_printk::early_console_write;
+pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
+pub use kernel::head64::{boot_params, init_stack_end};
+pub use kernel::initcall_tables as sections;
+pub use kernel::ioport::{IoRegion, ioports_text};
 pub use kernel::irq::{arch_irq_stat, arch_show_interrupts};
 pub use kernel::irqinit::init_irq;
 pub use kernel::kallsyms::kallsyms_lookup;
@@ -42,6 +44,12 @@ pub use kernel::process::{
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
 pub use kernel::rtc::read_persistent_clock;
+pub use kernel::screen_info::{Framebuffer, framebuffer};
+pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
+pub use kernel::setup::{
+    boot_command_line, free_initrd_mem, initrd_bytes, max_pfn, set_initrd_len, setup_arch,
+};
+pub use kernel::setup_percpu::{setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id};
 pub use kernel::signal::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
 pub use kernel::time::{late_time_init, time_init};
 pub use kernel::traps::trap_init;
@@ -50,11 +58,6 @@ pub use lib::delay::{delay_loops, mdelay, ndelay, udelay};
 pub use lib::usercopy::{
     raw_clear_user, raw_cmpxchg_user_u32, raw_copy_from_user, raw_copy_to_user,
 };
-pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
-pub use kernel::setup::{
-    boot_command_line, free_initrd_mem, initrd_bytes, max_pfn, set_initrd_len, setup_arch,
-};
-pub use kernel::setup_percpu::{setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id};
 pub use mm::dump_pagetables::debug_checkwx;
 pub use mm::init::{free_initmem, mark_rodata_ro, vmemmap_populate};
 pub use mm::init_64::{
@@ -63,9 +66,6 @@ pub use mm::init_64::{
 };
 pub use mm::ioremap::{ioremap, iounmap, memremap};
 pub use mm::nofault::probe_kernel_write;
-pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
 pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
-pub use kernel::ioport::{IoRegion, ioports_text};
-pub use kernel::screen_info::{Framebuffer, framebuffer};
-pub use kernel::initcall_tables as sections;
+pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
 pub use mm::tlb::{flush_tlb_range, switch_mm};

@@ -143,7 +143,10 @@ fn try_to_generate_entropy() {
         let sample = arch::get_cycles();
         let differs = sample != last;
         last = sample;
-        add_entropy(&sample.to_le_bytes(), usize::from(differs && round % 4 == 3));
+        add_entropy(
+            &sample.to_le_bytes(),
+            usize::from(differs && round % 4 == 3),
+        );
         crate::kernel::sched::yield_now();
     }
 }

@@ -108,7 +108,11 @@ impl NTty {
 
     /// ISTRIP, IUCLC, IGNCR, ICRNL, INLCR; `None` drops the byte.
     fn map_input(&self, byte: u8, t: &Termios) -> Option<u8> {
-        let mut byte = if t.c_iflag & ISTRIP != 0 { byte & 0x7f } else { byte };
+        let mut byte = if t.c_iflag & ISTRIP != 0 {
+            byte & 0x7f
+        } else {
+            byte
+        };
         if t.c_iflag & IUCLC != 0 && t.c_lflag & IEXTEN != 0 {
             byte = byte.to_ascii_lowercase();
         }
@@ -417,7 +421,11 @@ impl NTty {
                 if !is_control(byte) && (t.c_iflag & IUTF8 == 0 || byte & 0xc0 != 0x80) {
                     self.column += 1;
                 }
-                out.push(if upper { byte.to_ascii_uppercase() } else { byte });
+                out.push(if upper {
+                    byte.to_ascii_uppercase()
+                } else {
+                    byte
+                });
             }
         }
     }
@@ -432,7 +440,10 @@ impl NTty {
         if self.lines == 0 {
             return 0;
         }
-        self.ready.iter().filter(|mark| !matches!(mark, Mark::Eof)).count()
+        self.ready
+            .iter()
+            .filter(|mark| !matches!(mark, Mark::Eof))
+            .count()
     }
 
     /// Whether a canonical read returns now (an empty line by EOF counts).

@@ -120,9 +120,15 @@ pub fn tty_drivers_text() -> String {
     text.push_str("/dev/tty             /dev/tty        5       0 system:/dev/tty\n");
     text.push_str("/dev/console         /dev/console    5       1 system:console\n");
     let ttys = TTYS.lock();
-    let serial: Vec<u32> = ttys.iter().map(|t| t.dev.minor()).filter(|m| *m >= 64).collect();
+    let serial: Vec<u32> = ttys
+        .iter()
+        .map(|t| t.dev.minor())
+        .filter(|m| *m >= 64)
+        .collect();
     if let (Some(first), Some(last)) = (serial.iter().min(), serial.iter().max()) {
-        text.push_str(&format!("serial               /dev/ttyS       4 {first}-{last} serial\n"));
+        text.push_str(&format!(
+            "serial               /dev/ttyS       4 {first}-{last} serial\n"
+        ));
     }
     if ttys.iter().any(|t| t.dev.minor() < 64) {
         text.push_str("unknown              /dev/tty        4 1-63 console\n");
@@ -155,7 +161,12 @@ impl Tty {
     fn receive_one(&self, byte: u8) -> bool {
         let (event, pgrp) = {
             let mut line = self.line.lock();
-            let Line { ldisc, termios, pgrp, .. } = &mut *line;
+            let Line {
+                ldisc,
+                termios,
+                pgrp,
+                ..
+            } = &mut *line;
             let event = ldisc.receive(byte, termios, &mut DriverEcho(&*self.driver));
             (event, *pgrp)
         };
@@ -206,7 +217,10 @@ impl Tty {
             let mut line = self.line.lock();
             line.hung_up = true;
             line.ldisc.flush_input();
-            (core::mem::take(&mut line.session), core::mem::take(&mut line.pgrp))
+            (
+                core::mem::take(&mut line.session),
+                core::mem::take(&mut line.pgrp),
+            )
         };
         for group in [session, pgrp].into_iter().filter(|group| *group > 0) {
             let _ = kill_pgrp(group, SIGHUP);
@@ -247,7 +261,11 @@ impl Tty {
                 }
                 Taken::EndOfFile => return Ok(done),
                 Taken::Nothing if nonblocking => {
-                    return if done > 0 { Ok(done) } else { Err(Errno::EAGAIN) };
+                    return if done > 0 {
+                        Ok(done)
+                    } else {
+                        Err(Errno::EAGAIN)
+                    };
                 }
                 Taken::Nothing if rules.poll => return Ok(done),
                 Taken::Nothing => {}
@@ -267,13 +285,18 @@ impl Tty {
             return Taken::HungUp;
         }
         let Line { ldisc, termios, .. } = &mut *line;
-        if rules.canonical && !ldisc.has_line() || !rules.canonical && ldisc.available(termios) == 0 {
+        if rules.canonical && !ldisc.has_line() || !rules.canonical && ldisc.available(termios) == 0
+        {
             return Taken::Nothing;
         }
         let mut bytes = vec![0; room.min(super::n_tty::N_TTY_BUF_SIZE)];
         let n = ldisc.read(&mut bytes, termios);
         bytes.truncate(n);
-        if n == 0 { Taken::EndOfFile } else { Taken::Bytes(bytes) }
+        if n == 0 {
+            Taken::EndOfFile
+        } else {
+            Taken::Bytes(bytes)
+        }
     }
 
     fn input_ready(&self, rules: &ReadRules) -> bool {
@@ -290,9 +313,12 @@ impl Tty {
     fn wait_for_input(&self, rules: &ReadRules, done: usize) -> Result<bool> {
         let timed = rules.vtime_ns > 0 && (rules.vmin == 0 || done > 0);
         if timed {
-            self.read_wait.wait_event_interruptible_timeout(rules.vtime_ns, || self.input_ready(rules))
+            self.read_wait
+                .wait_event_interruptible_timeout(rules.vtime_ns, || self.input_ready(rules))
         } else {
-            self.read_wait.wait_event_interruptible(|| self.input_ready(rules)).map(|()| true)
+            self.read_wait
+                .wait_event_interruptible(|| self.input_ready(rules))
+                .map(|()| true)
         }
     }
 
@@ -336,7 +362,10 @@ impl Tty {
             if nonblocking {
                 return (done, Err(Errno::EAGAIN));
             }
-            if let Err(errno) = self.write_wait.wait_event_interruptible(|| self.may_write()) {
+            if let Err(errno) = self
+                .write_wait
+                .wait_event_interruptible(|| self.may_write())
+            {
                 return (done, Err(errno));
             }
         }
@@ -377,7 +406,9 @@ impl Tty {
     pub(super) fn wait_until_sent(&self) -> Result {
         while self.driver.chars_in_buffer() > 0 {
             self.write_wait
-                .wait_event_interruptible_timeout(10_000_000, || self.driver.chars_in_buffer() == 0)?;
+                .wait_event_interruptible_timeout(10_000_000, || {
+                    self.driver.chars_in_buffer() == 0
+                })?;
         }
         Ok(())
     }
@@ -509,14 +540,6 @@ impl CharDevice for TtyDevices {
             _ => TtyFile::open(find_tty(dev).ok_or(Errno::ENXIO)?, flags, false),
         }
     }
-}
-
-/// The terminal behind an open file, if it is one.
-pub(crate) fn tty_of_file_dev(dev: DevT) -> Option<Arc<Tty>> {
-    if dev == DevT::new(TTYAUX_MAJOR, 0) {
-        return current().signal.tty.lock().clone();
-    }
-    find_tty(dev)
 }
 
 /// /dev/tty, /dev/console and the device numbers of all terminals (Linux: `tty_init`).

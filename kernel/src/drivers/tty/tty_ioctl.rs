@@ -19,7 +19,11 @@ impl Tty {
     /// ioctl(2) on a terminal. Errors: ENOTTY for what nobody knows, EIO after a hang-up.
     pub(super) fn ioctl(self: &Arc<Self>, cmd: u32, arg: UserAddr) -> Result<i64> {
         if self.line.lock().hung_up {
-            return Err(if cmd == TIOCSPGRP { Errno::ENOTTY } else { Errno::EIO });
+            return Err(if cmd == TIOCSPGRP {
+                Errno::ENOTTY
+            } else {
+                Errno::EIO
+            });
         }
         match self.driver.ioctl(cmd, arg) {
             Err(Errno::ENOIOCTLCMD) => {}
@@ -66,7 +70,10 @@ impl Tty {
             TIOCSETD => return Err(Errno::EINVAL),
             TIOCVHANGUP if current().cred().has_cap(CAP_SYS_ADMIN) => self.hangup(),
             TIOCVHANGUP => return Err(Errno::EPERM),
-            TIOCGDEV => put_user(arg, &(uapi::major::mkdev(self.dev.major(), self.dev.minor()) as u32))?,
+            TIOCGDEV => put_user(
+                arg,
+                &(uapi::major::mkdev(self.dev.major(), self.dev.minor()) as u32),
+            )?,
             TIOCGLCKTRMIOS => put_user(arg, &Termios::default())?,
             TIOCSLCKTRMIOS if !current().cred().has_cap(CAP_SYS_ADMIN) => return Err(Errno::EPERM),
             TIOCSLCKTRMIOS => {

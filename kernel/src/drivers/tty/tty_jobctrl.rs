@@ -52,7 +52,11 @@ impl Tty {
         let blocked = task.blocked.load(Ordering::Relaxed) & sigmask(signal) != 0;
         let handler = task.sighand.lock().clone().action(signal).handler;
         if blocked || handler == SIG_IGN {
-            return if signal == SIGTTIN { Err(Errno::EIO) } else { Ok(()) };
+            return if signal == SIGTTIN {
+                Err(Errno::EIO)
+            } else {
+                Ok(())
+            };
         }
         if pid::is_current_pgrp_orphaned() {
             return Err(Errno::EIO);
@@ -168,7 +172,10 @@ pub fn disassociate_ctty(on_exit: bool) {
         if line.session != signal.session() {
             return;
         }
-        (core::mem::take(&mut line.session), core::mem::take(&mut line.pgrp))
+        (
+            core::mem::take(&mut line.session),
+            core::mem::take(&mut line.pgrp),
+        )
     };
     if pgrp > 0 {
         let _ = kill_pgrp(pgrp, SIGHUP);
@@ -181,7 +188,10 @@ pub fn disassociate_ctty(on_exit: bool) {
 
 /// vhangup(2): hangs the caller's terminal up. Errors: EPERM.
 pub fn sys_vhangup() -> Result {
-    if !current().cred().has_cap(uapi::capability::CAP_SYS_TTY_CONFIG) {
+    if !current()
+        .cred()
+        .has_cap(uapi::capability::CAP_SYS_TTY_CONFIG)
+    {
         return Err(Errno::EPERM);
     }
     let tty = current().signal.tty.lock().clone();

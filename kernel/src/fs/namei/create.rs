@@ -5,10 +5,10 @@ use uapi::capability::{CAP_DAC_READ_SEARCH, CAP_MKNOD};
 use uapi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_FOLLOW};
 use uapi::stat::*;
 
+use super::Path;
 use super::filename::{WalkEnv, getname, getname_flags, start_at};
 use super::permission::may_create;
 use super::walk::{LastType, LookupFlags, Nameidata, lookup_locked, path_lookup};
-use super::Path;
 use crate::fs::char_dev::DevT;
 use crate::fs::dcache::Dentry;
 use crate::fs::inode::{Inode, NewNode};

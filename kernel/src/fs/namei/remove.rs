@@ -3,10 +3,10 @@
 
 use uapi::fcntl::{AT_FDCWD, AT_REMOVEDIR};
 
+use super::Path;
 use super::filename::{WalkEnv, getname, start_at};
 use super::permission::{Victim, may_delete};
 use super::walk::{LastType, LookupFlags, Nameidata, lookup_locked};
-use super::Path;
 use crate::mm::UserAddr;
 use crate::prelude::*;
 

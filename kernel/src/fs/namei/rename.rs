@@ -3,10 +3,10 @@
 
 use uapi::fcntl::{AT_FDCWD, RENAME_EXCHANGE, RENAME_NOREPLACE};
 
+use super::Path;
 use super::filename::{WalkEnv, getname, start_at};
 use super::permission::{MAY_WRITE, Victim, inode_permission, may_create, may_delete};
 use super::walk::{LastType, LookupFlags, Nameidata, lookup_locked};
-use super::Path;
 use crate::fs::dcache::Dentry;
 use crate::fs::inode::Rename;
 use crate::fs::sleep_lock::{SleepGuard, SleepLock, lock_two};

@@ -59,7 +59,10 @@ fn stat_line(text: &mut String, name: &str, columns: [u64; NR_STATS]) {
 fn stat_show(text: &mut String) -> Result {
     let mut total = [0; NR_STATS];
     for stat in online_cpus().map(columns) {
-        total.iter_mut().zip(stat).for_each(|(sum, value)| *sum += value);
+        total
+            .iter_mut()
+            .zip(stat)
+            .for_each(|(sum, value)| *sum += value);
     }
     stat_line(text, "cpu ", total);
     for cpu in online_cpus() {
@@ -74,11 +77,17 @@ fn stat_show(text: &mut String) -> Result {
     let _ = write!(
         text,
         "\nctxt {}\nbtime {}\nprocesses {}\nprocs_running {}\nprocs_blocked {blocked}\nsoftirq",
-        sched::core::nr_context_switches(), timekeeping::boot_time_seconds(),
-        crate::kernel::fork::total_forks(), sched::core::nr_running(),
+        sched::core::nr_context_switches(),
+        timekeeping::boot_time_seconds(),
+        crate::kernel::fork::total_forks(),
+        sched::core::nr_running(),
     );
     let counts: Vec<u64> = (0..softirq::NR_SOFTIRQS)
-        .map(|nr| online_cpus().map(|cpu| softirq::softirq_count(cpu, nr)).sum())
+        .map(|nr| {
+            online_cpus()
+                .map(|cpu| softirq::softirq_count(cpu, nr))
+                .sum()
+        })
         .collect();
     let _ = write!(text, " {}", counts.iter().sum::<u64>());
     for count in counts {
@@ -135,7 +144,11 @@ fn swaps_show(text: &mut String) -> Result {
 
 fn timer_list_show(text: &mut String) -> Result {
     let (sources, current) = timekeeping::clocksource_names();
-    let _ = writeln!(text, "Timer List Version: v0.10\nnow at {} nsecs\nclocksources: {sources:?} (current {current})", ktime_get_boottime());
+    let _ = writeln!(
+        text,
+        "Timer List Version: v0.10\nnow at {} nsecs\nclocksources: {sources:?} (current {current})",
+        ktime_get_boottime()
+    );
     for cpu in online_cpus() {
         let device = crate::kernel::time::tick::clockevent_name(cpu).unwrap_or("none");
         let _ = writeln!(text, "cpu: {cpu}\n Clock Event Device: {device}");
@@ -148,12 +161,11 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, fn(&mut String) -> Result); 12] = [
+    let files: [(&'static str, super::generic::Show); 13] = [
         ("version", version_show),
         ("cmdline", cmdline_show),
         ("bootconfig", bootconfig_show),
         ("uptime", uptime_show),
-        ("loadavg", super::array::loadavg),
         ("stat", stat_show),
         ("softirqs", softirqs_show),
         ("consoles", consoles_show),
@@ -161,6 +173,8 @@ fn proc_misc_init() -> Result {
         ("ioports", ioports_show),
         ("swaps", swaps_show),
         ("timer_list", timer_list_show),
+        ("filesystems", crate::fs::filesystems::filesystems_proc_show),
+        ("devices", crate::fs::char_dev::devices_proc_show),
     ];
     for (name, show) in files {
         if name != "bootconfig" || !params::bootconfig_text().is_empty() {

@@ -25,11 +25,23 @@ fn creating_reports_what_is_in_the_way() {
         assert_eq!(world.link("/d", "/d2"), Err(Errno::EPERM));
         assert_eq!(world.link("/f", "/f"), Err(Errno::EEXIST));
         assert_eq!(world.link("/none", "/x"), Err(Errno::ENOENT));
-        assert_eq!(world.open("/f", O_CREAT | O_EXCL | O_RDWR).err(), Some(Errno::EEXIST));
-        assert_eq!(world.open("/l", O_CREAT | O_EXCL | O_RDWR).err(), Some(Errno::EEXIST));
-        assert_eq!(world.open("/d", O_CREAT | O_RDWR).err(), Some(Errno::EISDIR));
+        assert_eq!(
+            world.open("/f", O_CREAT | O_EXCL | O_RDWR).err(),
+            Some(Errno::EEXIST)
+        );
+        assert_eq!(
+            world.open("/l", O_CREAT | O_EXCL | O_RDWR).err(),
+            Some(Errno::EEXIST)
+        );
+        assert_eq!(
+            world.open("/d", O_CREAT | O_RDWR).err(),
+            Some(Errno::EISDIR)
+        );
         assert_eq!(world.open("/d", O_RDWR).err(), Some(Errno::EISDIR));
-        assert_eq!(world.open("/n/", O_CREAT | O_RDWR).err(), Some(Errno::EISDIR));
+        assert_eq!(
+            world.open("/n/", O_CREAT | O_RDWR).err(),
+            Some(Errno::EISDIR)
+        );
         assert_eq!(world.open("/f", O_DIRECTORY).err(), Some(Errno::ENOTDIR));
         // A dangling link is created through.
         world.write("/l", b"through").unwrap();
@@ -47,7 +59,10 @@ fn links_are_counted() {
         world.write("/d/file", b"x").unwrap();
         assert_eq!(nlink("/d"), 3);
         world.link("/d/file", "/other").unwrap();
-        assert_eq!((nlink("/other"), world.stat("/other").unwrap().ino), (2, world.stat("/d/file").unwrap().ino));
+        assert_eq!(
+            (nlink("/other"), world.stat("/other").unwrap().ino),
+            (2, world.stat("/d/file").unwrap().ino)
+        );
         world.rename("/d/sub", "/sub").unwrap();
         assert_eq!((nlink("/d"), nlink("/")), (2, 4));
         world.unlink("/d/file").unwrap();
@@ -144,9 +159,18 @@ fn renameat2_swaps_and_spares() {
         world.mkdir("/d").unwrap();
         world.write("/d/in", b"in").unwrap();
         world.write("/f", b"f").unwrap();
-        assert_eq!(world.rename2("/f", "/d", RENAME_NOREPLACE), Err(Errno::EEXIST));
-        assert_eq!(world.rename2("/f", "/none", RENAME_EXCHANGE), Err(Errno::ENOENT));
-        assert_eq!(world.rename2("/d", "/d/in", RENAME_EXCHANGE), Err(Errno::EINVAL));
+        assert_eq!(
+            world.rename2("/f", "/d", RENAME_NOREPLACE),
+            Err(Errno::EEXIST)
+        );
+        assert_eq!(
+            world.rename2("/f", "/none", RENAME_EXCHANGE),
+            Err(Errno::ENOENT)
+        );
+        assert_eq!(
+            world.rename2("/d", "/d/in", RENAME_EXCHANGE),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(world.rename2("/f", "/d", 99), Err(Errno::EINVAL));
         assert_eq!(world.rename2("/f", "/d", RENAME_EXCHANGE), Ok(()));
         assert_eq!(world.read("/d").unwrap(), b"f");

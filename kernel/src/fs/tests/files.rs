@@ -53,7 +53,10 @@ fn shrinking_and_growing_again_shows_zeroes() {
         let bytes = world.read("/f").unwrap();
         assert_eq!(bytes.len(), 5000);
         assert!(bytes[..100].iter().all(|&b| b == 7) && bytes[100..].iter().all(|&b| b == 0));
-        assert_eq!(vfs_truncate(&world.walk("/").unwrap(), 0, &cred), Err(Errno::EISDIR));
+        assert_eq!(
+            vfs_truncate(&world.walk("/").unwrap(), 0, &cred),
+            Err(Errno::EISDIR)
+        );
         assert_eq!(world.open("/f", O_RDWR | O_TRUNC).unwrap().inode.size(), 0);
     });
 }
@@ -63,14 +66,20 @@ fn fallocate_reserves_and_punches() {
     in_world(|world| {
         let file = world.open("/f", O_RDWR | O_CREAT).unwrap();
         let blocks = || vfs_getattr(&file.inode).blocks * 512 / PAGE;
-        assert_eq!(vfs_fallocate(&file, FALLOC_FL_KEEP_SIZE, 0, 3 * PAGE as i64), Ok(()));
+        assert_eq!(
+            vfs_fallocate(&file, FALLOC_FL_KEEP_SIZE, 0, 3 * PAGE as i64),
+            Ok(())
+        );
         assert_eq!((file.inode.size(), blocks()), (0, 3));
         assert_eq!(vfs_fallocate(&file, 0, 0, 4 * PAGE as i64), Ok(()));
         assert_eq!((file.inode.size(), blocks()), (4 * PAGE, 4));
         let punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
         assert_eq!(vfs_fallocate(&file, punch, 100, 3 * PAGE as i64), Ok(()));
         assert_eq!(blocks(), 2);
-        assert_eq!(vfs_fallocate(&file, FALLOC_FL_PUNCH_HOLE, 0, 1), Err(Errno::EOPNOTSUPP));
+        assert_eq!(
+            vfs_fallocate(&file, FALLOC_FL_PUNCH_HOLE, 0, 1),
+            Err(Errno::EOPNOTSUPP)
+        );
         assert_eq!(vfs_fallocate(&file, 0, -1, 1), Err(Errno::EINVAL));
         assert_eq!(vfs_fallocate(&file, 0, i64::MAX, 1), Err(Errno::EFBIG));
         let reader = world.open("/f", O_RDONLY).unwrap();
@@ -95,7 +104,9 @@ fn appending_always_goes_to_the_end() {
 fn a_small_tmpfs_fills_up_and_recovers() {
     in_world(|world| {
         world.mkdir("/m").unwrap();
-        world.mount("none", "/m", "tmpfs", 0, "size=8k,nr_inodes=4").unwrap();
+        world
+            .mount("none", "/m", "tmpfs", 0, "size=8k,nr_inodes=4")
+            .unwrap();
         let file = world.open("/m/f", O_RDWR | O_CREAT).unwrap();
         let mut pos = 0;
         assert_eq!(file.kernel_write(&[1; 10000], &mut pos), Ok(8192));
@@ -105,13 +116,24 @@ fn a_small_tmpfs_fills_up_and_recovers() {
         world.write("/m/h", b"").unwrap();
         assert_eq!(world.write("/m/i", b""), Err(Errno::ENOSPC));
         let statfs = crate::fs::statfs::vfs_statfs(&world.walk("/m").unwrap());
-        assert_eq!((statfs.f_blocks, statfs.f_bfree, statfs.f_files, statfs.f_ffree), (2, 0, 4, 0));
+        assert_eq!(
+            (
+                statfs.f_blocks,
+                statfs.f_bfree,
+                statfs.f_files,
+                statfs.f_ffree
+            ),
+            (2, 0, 4, 0)
+        );
         drop(file);
         world.unlink("/m/f").unwrap();
         assert_eq!(world.write("/m/i", b"fits"), Ok(()));
         let small = world.mount("none", "/m", "none", uapi::mount::MS_REMOUNT, "nr_inodes=1");
         assert_eq!(small, Err(Errno::EINVAL));
-        assert_eq!(world.mount("none", "/m", "none", uapi::mount::MS_REMOUNT, "size=1m"), Ok(()));
+        assert_eq!(
+            world.mount("none", "/m", "none", uapi::mount::MS_REMOUNT, "size=1m"),
+            Ok(())
+        );
         assert_eq!(world.write("/m/i", &[2; 20000]), Ok(()));
     });
 }
@@ -123,7 +145,10 @@ fn fallocate_that_does_not_fit_leaves_nothing_behind() {
         world.mount("none", "/m", "tmpfs", 0, "size=16k").unwrap();
         world.write("/m/other", &[1; 5000]).unwrap();
         let file = world.open("/m/f", O_RDWR | O_CREAT).unwrap();
-        assert_eq!(vfs_fallocate(&file, 0, 0, 3 * PAGE as i64), Err(Errno::ENOSPC));
+        assert_eq!(
+            vfs_fallocate(&file, 0, 0, 3 * PAGE as i64),
+            Err(Errno::ENOSPC)
+        );
         assert_eq!(vfs_getattr(&file.inode).blocks, 0);
         assert_eq!(vfs_fallocate(&file, 0, 0, 2 * PAGE as i64), Ok(()));
     });
@@ -174,8 +199,14 @@ fn the_lowest_free_descriptor_is_taken() {
         assert_eq!(install(1024, OnExec::Close), Ok(7));
         assert_eq!(install(1024, OnExec::Keep), Ok(40));
         assert_eq!(install(100, OnExec::Keep), Err(Errno::EMFILE));
-        assert_eq!(files.replace(500, file.clone(), 1024, OnExec::Keep), Ok(500));
-        assert_eq!(files.replace(1024, file.clone(), 1024, OnExec::Keep), Err(Errno::EBADF));
+        assert_eq!(
+            files.replace(500, file.clone(), 1024, OnExec::Keep),
+            Ok(500)
+        );
+        assert_eq!(
+            files.replace(1024, file.clone(), 1024, OnExec::Keep),
+            Err(Errno::EBADF)
+        );
         assert_eq!(files.alloc(200, 1024, OnExec::Keep).unwrap().number(), 200);
         assert_eq!(install(1024, OnExec::Keep), Ok(100));
         let copy = files.dup().unwrap();
@@ -198,7 +229,10 @@ fn a_reserved_descriptor_is_not_given_twice() {
         let file = world.open("/f", O_RDWR | O_CREAT).unwrap();
         let reserved = world.files.alloc(0, 10, OnExec::Keep).unwrap();
         assert_eq!(world.files.get(0).err(), Some(Errno::EBADF));
-        assert_eq!(world.files.replace(0, file.clone(), 10, OnExec::Keep), Err(Errno::EBUSY));
+        assert_eq!(
+            world.files.replace(0, file.clone(), 10, OnExec::Keep),
+            Err(Errno::EBUSY)
+        );
         assert_eq!(world.files.install(file.clone(), 10, OnExec::Keep), Ok(1));
         drop(reserved);
         assert_eq!(world.files.install(file, 10, OnExec::Keep), Ok(0));
@@ -224,7 +258,10 @@ fn closing_any_descriptor_gives_up_record_locks() {
         assert_eq!((query.l_type, query.l_len), (F_WRLCK, 0));
         let fd = files.install(second.clone(), 10, OnExec::Keep).unwrap();
         files.close(fd).unwrap();
-        assert_eq!(crate::fs::locks::fcntl_setlk(&second, &stranger, F_SETLK, &flock), Ok(()));
+        assert_eq!(
+            crate::fs::locks::fcntl_setlk(&second, &stranger, F_SETLK, &flock),
+            Ok(())
+        );
     });
 }
 
@@ -257,7 +294,13 @@ fn times_are_set_and_kept() {
         assert_eq!((stat.atime, stat.mtime), (5, -7));
         assert_eq!(stat.to_stat().st_mtim.tv_sec, -1);
         vfs_utimes(&path, Some([NewTime::Omit, NewTime::At(9)]), &root).unwrap();
-        assert_eq!((world.stat("/f").unwrap().atime, world.stat("/f").unwrap().mtime), (5, 9));
+        assert_eq!(
+            (
+                world.stat("/f").unwrap().atime,
+                world.stat("/f").unwrap().mtime
+            ),
+            (5, 9)
+        );
         let denied = vfs_utimes(&path, Some([NewTime::At(1), NewTime::Omit]), &user(1));
         assert_eq!(denied, Err(Errno::EPERM));
         assert_eq!(vfs_utimes(&path, None, &user(1)), Err(Errno::EACCES));

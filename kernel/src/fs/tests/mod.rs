@@ -111,7 +111,12 @@ impl World {
         self.rename2(old, new, 0)
     }
     pub fn rename2(&self, old: &str, new: &str, flags: u32) -> Result {
-        do_renameat2(&self.env, (None, old.as_bytes()), (None, new.as_bytes()), flags)
+        do_renameat2(
+            &self.env,
+            (None, old.as_bytes()),
+            (None, new.as_bytes()),
+            flags,
+        )
     }
     pub fn open(&self, path: &str, flags: u32) -> Result<Arc<File>> {
         let how = OpenFlags::new(flags | O_LARGEFILE, 0o644)?;

@@ -59,13 +59,18 @@ fn a_bind_mount_shows_the_same_files() {
         assert!(world.walk("/b/sub/f").is_err());
         world.mount("/a", "/c", "", MS_BIND | MS_REC, "").unwrap();
         assert_eq!(world.read("/c/sub/f").unwrap(), b"deep");
-        world.mount("", "/b", "", MS_REMOUNT | MS_BIND | MS_RDONLY, "").unwrap();
+        world
+            .mount("", "/b", "", MS_REMOUNT | MS_BIND | MS_RDONLY, "")
+            .unwrap();
         assert_eq!(world.write("/b/x", b""), Err(Errno::EROFS));
         assert_eq!(world.write("/a/x", b""), Ok(()));
         assert_eq!(world.open("/b/x", O_RDWR).err(), Some(Errno::EROFS));
         assert!(world.open("/b/x", O_RDONLY).is_ok());
         assert_eq!(world.mount("/a/x", "/b/x", "", MS_BIND, ""), Ok(()));
-        assert_eq!(world.mount("/a", "/a/x", "", MS_BIND, ""), Err(Errno::ENOTDIR));
+        assert_eq!(
+            world.mount("/a", "/a/x", "", MS_BIND, ""),
+            Err(Errno::ENOTDIR)
+        );
     });
 }
 
@@ -94,12 +99,27 @@ fn mount_says_what_is_wrong() {
         world.write("/f", b"").unwrap();
         assert_eq!(world.mount("x", "/m", "nofs", 0, ""), Err(Errno::ENODEV));
         assert_eq!(world.mount("x", "/f", "tmpfs", 0, ""), Err(Errno::ENOTDIR));
-        assert_eq!(world.mount("x", "/none", "tmpfs", 0, ""), Err(Errno::ENOENT));
-        assert_eq!(world.mount("x", "/m", "tmpfs", 0, "bogus"), Err(Errno::EINVAL));
-        assert_eq!(world.mount("x", "/m", "", MS_REMOUNT, ""), Err(Errno::EINVAL));
-        assert_eq!(world.mount("x", "/m", "", MS_PRIVATE | MS_REC, ""), Err(Errno::EINVAL));
+        assert_eq!(
+            world.mount("x", "/none", "tmpfs", 0, ""),
+            Err(Errno::ENOENT)
+        );
+        assert_eq!(
+            world.mount("x", "/m", "tmpfs", 0, "bogus"),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(
+            world.mount("x", "/m", "", MS_REMOUNT, ""),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(
+            world.mount("x", "/m", "", MS_PRIVATE | MS_REC, ""),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(world.mount("x", "/", "", MS_PRIVATE | MS_REC, ""), Ok(()));
-        assert_eq!(world.by(user(1)).mount("x", "/m", "tmpfs", 0, ""), Err(Errno::EPERM));
+        assert_eq!(
+            world.by(user(1)).mount("x", "/m", "tmpfs", 0, ""),
+            Err(Errno::EPERM)
+        );
         assert_eq!(world.ns.len(), 1);
     });
 }
@@ -111,8 +131,14 @@ fn a_mount_can_be_moved_but_not_into_itself() {
         world.mkdir("/b").unwrap();
         world.mount("none", "/a", "tmpfs", 0, "").unwrap();
         world.mkdir("/a/in").unwrap();
-        assert_eq!(world.mount("/a", "/a/in", "", MS_MOVE, ""), Err(Errno::ELOOP));
-        assert_eq!(world.mount("/a/in", "/b", "", MS_MOVE, ""), Err(Errno::EINVAL));
+        assert_eq!(
+            world.mount("/a", "/a/in", "", MS_MOVE, ""),
+            Err(Errno::ELOOP)
+        );
+        assert_eq!(
+            world.mount("/a/in", "/b", "", MS_MOVE, ""),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(world.mount("/a", "/b", "", MS_MOVE, ""), Ok(()));
         assert!(world.walk("/b/in").is_ok() && world.walk("/a/in").is_err());
     });
@@ -149,7 +175,15 @@ fn pivot_root_changes_the_root_but_not_that_of_the_initramfs() {
 fn the_lists_of_mounts_show_what_is_there() {
     in_world(|world| {
         world.mkdir("/with space").unwrap();
-        world.mount("none", "/with space", "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755").unwrap();
+        world
+            .mount(
+                "none",
+                "/with space",
+                "tmpfs",
+                MS_NOSUID | MS_NODEV,
+                "size=1m,mode=755",
+            )
+            .unwrap();
         let mut text = String::new();
         let root = world.env.fs.root();
         show_mounts(&world.ns, &root, &mut text);
@@ -162,7 +196,11 @@ fn the_lists_of_mounts_show_what_is_there() {
         show_mountinfo(&world.ns, &root, &mut info);
         let lines: Vec<&str> = info.lines().collect();
         assert!(lines[0].contains(" / / rw - rootfs rootfs rw"), "{info}");
-        assert!(lines[1].contains(" / /with\\040space rw,nosuid,nodev,relatime - tmpfs none rw,size=1024k"), "{info}");
+        assert!(
+            lines[1]
+                .contains(" / /with\\040space rw,nosuid,nodev,relatime - tmpfs none rw,size=1024k"),
+            "{info}"
+        );
         let chrooted = world.walk("/with space").unwrap();
         let mut inside = String::new();
         show_mounts(&world.ns, &chrooted, &mut inside);

@@ -108,10 +108,7 @@ fn the_size_can_be_changed_within_reason() {
 fn a_reader_sleeps_until_something_comes() {
     in_world(|_| {
         let (reader, writer) = create_pipe_files(0).unwrap();
-        kthread_run("writer", move || {
-            write(&writer, b"woken").map_or(1, |_| 0)
-        })
-        .unwrap();
+        kthread_run("writer", move || write(&writer, b"woken").map_or(1, |_| 0)).unwrap();
         assert_eq!(read(&reader, 10).unwrap(), b"woken");
         assert_eq!(read(&reader, 10).unwrap(), b"");
     });
@@ -140,7 +137,12 @@ fn a_writer_sleeps_until_there_is_room() {
         }
         done.wait_for_completion();
         assert_eq!(received.len(), 200_000);
-        assert!(received.iter().enumerate().all(|(n, &byte)| byte == n as u8));
+        assert!(
+            received
+                .iter()
+                .enumerate()
+                .all(|(n, &byte)| byte == n as u8)
+        );
     });
 }
 
@@ -148,7 +150,10 @@ fn a_writer_sleeps_until_there_is_room() {
 fn the_two_sides_of_a_fifo_wait_for_each_other() {
     in_world(|world| {
         do_mknodat(&world.env, None, b"/fifo", S_IFIFO | 0o644, DevT(0)).unwrap();
-        assert_eq!(world.open("/fifo", O_WRONLY | O_NONBLOCK).err(), Some(Errno::ENXIO));
+        assert_eq!(
+            world.open("/fifo", O_WRONLY | O_NONBLOCK).err(),
+            Some(Errno::ENXIO)
+        );
         let early = world.open("/fifo", O_RDONLY | O_NONBLOCK).unwrap();
         assert_eq!(read(&early, 1).unwrap(), b"");
         let poll = early.ops.poll(&early, None);

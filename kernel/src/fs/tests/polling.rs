@@ -39,7 +39,10 @@ fn waiting_ends_with_an_event_or_with_time() {
         };
         assert_eq!(wait_for_files(Some(0), scan.clone()), Ok(0));
         let start = ktime_get();
-        assert_eq!(wait_for_files(Some(start + 20_000_000), scan.clone()), Ok(0));
+        assert_eq!(
+            wait_for_files(Some(start + 20_000_000), scan.clone()),
+            Ok(0)
+        );
         assert!(ktime_get() >= start + 20_000_000);
         let slow = writer.clone();
         kthread_run("writer", move || write(&slow, b"x").map_or(1, |_| 0)).unwrap();
@@ -175,7 +178,8 @@ fn an_eventfd_counts() {
         let file = |semaphore| crate::fs::eventfd::eventfd_file(3, semaphore).unwrap();
         let read = |file: &Arc<File>| {
             let mut raw = [0; 8];
-            file.kernel_read(&mut raw, &mut 0).map(|_| u64::from_le_bytes(raw))
+            file.kernel_read(&mut raw, &mut 0)
+                .map(|_| u64::from_le_bytes(raw))
         };
         let plain = file(0);
         assert_eq!(read(&plain), Ok(3));
@@ -186,7 +190,10 @@ fn an_eventfd_counts() {
         assert_eq!(write(&plain, &[1; 4]), Err(Errno::EINVAL));
         assert_eq!(plain.ops.poll(&plain, None), POLLIN);
         let semaphore = file(EFD_SEMAPHORE);
-        assert_eq!((read(&semaphore), read(&semaphore), read(&semaphore)), (Ok(1), Ok(1), Ok(1)));
+        assert_eq!(
+            (read(&semaphore), read(&semaphore), read(&semaphore)),
+            (Ok(1), Ok(1), Ok(1))
+        );
         assert_eq!(semaphore.ops.poll(&semaphore, None), POLLOUT);
     });
 }

@@ -31,7 +31,8 @@ impl ProcNode for Family {
     }
     fn lookup(&self, name: &[u8]) -> Result<Option<Box<dyn ProcNode>>> {
         let alive = ALIVE.load(core::sync::atomic::Ordering::Relaxed);
-        Ok((name == b"4711" && alive).then(|| Box::new(Member { alive: &ALIVE }) as Box<dyn ProcNode>))
+        Ok((name == b"4711" && alive)
+            .then(|| Box::new(Member { alive: &ALIVE }) as Box<dyn ProcNode>))
     }
     fn read_dir(&self, from: u64, emit: &mut NodeEmit<'_>) -> Result {
         let position = crate::fs::proc::root::DYNAMIC_POS + 4711;
@@ -71,7 +72,10 @@ fn proc_files_show_their_text_in_any_portion() {
         assert_eq!(proc_create_single("test/knob", 0, show), Err(Errno::EEXIST));
         world.mkdir("/proc").unwrap();
         world.mount("proc", "/proc", "proc", 0, "").unwrap();
-        assert_eq!(world.read("/proc/test/dir/text").unwrap(), b"line one\nline two\n");
+        assert_eq!(
+            world.read("/proc/test/dir/text").unwrap(),
+            b"line one\nline two\n"
+        );
         let file = world.open("/proc/test/link", O_RDONLY).unwrap();
         let mut pos = 0;
         let mut text = Vec::new();

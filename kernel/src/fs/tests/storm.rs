@@ -69,7 +69,11 @@ impl Model {
     }
     fn children(&self, path: &str) -> Vec<String> {
         let prefix = format!("{path}/");
-        self.nodes.keys().filter(|key| key.starts_with(&prefix)).cloned().collect()
+        self.nodes
+            .keys()
+            .filter(|key| key.starts_with(&prefix))
+            .cloned()
+            .collect()
     }
     fn mkdir(&mut self, path: &str) -> Result {
         self.free(path)?;
@@ -86,7 +90,8 @@ impl Model {
             Err(_) => {
                 self.free(path)?;
                 self.contents.push(bytes.to_vec());
-                self.nodes.insert(path.into(), Node::File(self.contents.len() - 1));
+                self.nodes
+                    .insert(path.into(), Node::File(self.contents.len() - 1));
                 Ok(())
             }
         }
@@ -148,7 +153,8 @@ impl Model {
         }
         for child in self.children(old) {
             let node = self.nodes.remove(&child).unwrap();
-            self.nodes.insert(format!("{new}{}", &child[old.len()..]), node);
+            self.nodes
+                .insert(format!("{new}{}", &child[old.len()..]), node);
         }
         self.nodes.remove(old);
         self.nodes.insert(new.into(), source);
@@ -159,7 +165,9 @@ impl Model {
 /// A path of one to three short names, so that the same ones meet often.
 fn random_path(dice: &mut Dice) -> String {
     let depth = 1 + dice.roll(3);
-    (0..depth).map(|_| format!("/{}", ["a", "b", "c", "dd"][dice.roll(4) as usize])).collect()
+    (0..depth)
+        .map(|_| format!("/{}", ["a", "b", "c", "dd"][dice.roll(4) as usize]))
+        .collect()
 }
 
 fn step(world: &World, model: &mut Model, dice: &mut Dice) {
@@ -168,12 +176,24 @@ fn step(world: &World, model: &mut Model, dice: &mut Dice) {
         0 => assert_eq!(world.mkdir(&one), model.mkdir(&one), "mkdir {one}"),
         1 | 2 => {
             let bytes = vec![dice.roll(256) as u8; dice.roll(10_000) as usize];
-            assert_eq!(world.write(&one, &bytes), model.write(&one, &bytes), "write {one}");
+            assert_eq!(
+                world.write(&one, &bytes),
+                model.write(&one, &bytes),
+                "write {one}"
+            );
         }
         3 => assert_eq!(world.unlink(&one), model.unlink(&one), "unlink {one}"),
         4 => assert_eq!(world.rmdir(&one), model.rmdir(&one), "rmdir {one}"),
-        5 => assert_eq!(world.link(&one, &two), model.link(&one, &two), "link {one} {two}"),
-        6 => assert_eq!(world.rename(&one, &two), model.rename(&one, &two), "rename {one} {two}"),
+        5 => assert_eq!(
+            world.link(&one, &two),
+            model.link(&one, &two),
+            "link {one} {two}"
+        ),
+        6 => assert_eq!(
+            world.rename(&one, &two),
+            model.rename(&one, &two),
+            "rename {one} {two}"
+        ),
         _ => assert_eq!(world.read(&one), model.read(&one), "read {one}"),
     }
 }
@@ -186,7 +206,9 @@ fn compare(world: &World, model: &Model) {
             Node::Dir => {
                 let own = |key: &&String| *key != "/" && *key != path && parent(key) == path;
                 let children = model.nodes.keys().filter(own);
-                let subdirs = children.filter(|key| model.nodes[*key] == Node::Dir).count();
+                let subdirs = children
+                    .filter(|key| model.nodes[*key] == Node::Dir)
+                    .count();
                 assert_eq!(stat.nlink as usize, 2 + subdirs, "{path}");
             }
             Node::File(id) => {
@@ -202,7 +224,8 @@ fn compare(world: &World, model: &Model) {
 fn a_storm_of_operations_agrees_with_the_model() {
     for seed in 1..=4u64 {
         in_world(move |world| {
-            let (mut model, mut dice) = (Model::new(), Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let (mut model, mut dice) =
+                (Model::new(), Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
             for round in 0..3000 {
                 step(world, &mut model, &mut dice);
                 if round % 500 == 0 {
@@ -225,17 +248,20 @@ fn random_reads_and_writes_agree_with_a_plain_vector() {
             match dice.roll(5) {
                 0 | 1 => {
                     let byte = dice.roll(256) as u8;
-                    file.kernel_write(&vec![byte; len], &mut (pos as u64)).unwrap();
+                    file.kernel_write(&vec![byte; len], &mut (pos as u64))
+                        .unwrap();
                     model.resize(model.len().max(pos + len), 0);
                     model[pos..pos + len].fill(byte);
                 }
                 2 => {
-                    crate::fs::truncate::do_truncate(&file.path, pos as u64, &world.env.cred).unwrap();
+                    crate::fs::truncate::do_truncate(&file.path, pos as u64, &world.env.cred)
+                        .unwrap();
                     model.resize(pos, 0);
                 }
                 3 => {
                     let mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-                    crate::fs::truncate::vfs_fallocate(&file, mode, pos as i64, len as i64).unwrap();
+                    crate::fs::truncate::vfs_fallocate(&file, mode, pos as i64, len as i64)
+                        .unwrap();
                     let (start, end) = (pos.min(model.len()), (pos + len).min(model.len()));
                     model[start..end].fill(0);
                 }

@@ -85,7 +85,9 @@ fn forty_links_are_followed_and_no_more() {
     in_world(|world| {
         world.write("/l0", b"end").unwrap();
         for n in 1..=41 {
-            world.symlink(&format!("l{}", n - 1), &format!("/l{n}")).unwrap();
+            world
+                .symlink(&format!("l{}", n - 1), &format!("/l{n}"))
+                .unwrap();
         }
         assert_eq!(world.read("/l40").unwrap(), b"end");
         assert_eq!(world.walk("/l41").err(), Some(Errno::ELOOP));
@@ -99,9 +101,15 @@ fn a_link_at_the_end_is_followed_only_when_asked() {
         assert!(world.lwalk("/dangling").unwrap().inode().is_symlink());
         assert!(world.lwalk("/a/absolute").unwrap().inode().is_symlink());
         assert!(world.lwalk("/a/absolute/").unwrap().inode().is_dir());
-        assert_eq!(world.open("/dangling", O_NOFOLLOW).err(), Some(Errno::ELOOP));
+        assert_eq!(
+            world.open("/dangling", O_NOFOLLOW).err(),
+            Some(Errno::ELOOP)
+        );
         assert!(world.open("/dangling", O_NOFOLLOW | O_PATH).is_ok());
-        assert_eq!(world.open("/a/absolute", O_NOFOLLOW | O_DIRECTORY).err(), Some(Errno::ENOTDIR));
+        assert_eq!(
+            world.open("/a/absolute", O_NOFOLLOW | O_DIRECTORY).err(),
+            Some(Errno::ENOTDIR)
+        );
     });
 }
 
@@ -123,15 +131,22 @@ fn a_start_directory_is_where_relative_names_begin() {
     in_world(|world| {
         tree(world);
         let a = world.walk("/a").unwrap();
-        let from_a = |name: &str, how| path_lookup(&world.env, Some(a.clone()), name.as_bytes(), how);
+        let from_a =
+            |name: &str, how| path_lookup(&world.env, Some(a.clone()), name.as_bytes(), how);
         assert!(from_a("b", LookupFlags::empty()).unwrap() == world.walk("/a/b").unwrap());
         assert!(from_a("/top", LookupFlags::empty()).unwrap() == world.walk("/top").unwrap());
         assert!(from_a("", LookupFlags::EMPTY).unwrap() == a);
         assert_eq!(from_a("..", LookupFlags::BENEATH).err(), Some(Errno::EXDEV));
-        assert_eq!(from_a("absolute", LookupFlags::BENEATH | LookupFlags::FOLLOW).err(), Some(Errno::EXDEV));
+        assert_eq!(
+            from_a("absolute", LookupFlags::BENEATH | LookupFlags::FOLLOW).err(),
+            Some(Errno::EXDEV)
+        );
         assert!(from_a("/b", LookupFlags::IN_ROOT).unwrap() == world.walk("/a/b").unwrap());
         assert!(from_a("../../b", LookupFlags::IN_ROOT).unwrap() == world.walk("/a/b").unwrap());
-        assert_eq!(from_a("relative", LookupFlags::NO_SYMLINKS | LookupFlags::FOLLOW).err(), Some(Errno::ELOOP));
+        assert_eq!(
+            from_a("relative", LookupFlags::NO_SYMLINKS | LookupFlags::FOLLOW).err(),
+            Some(Errno::ELOOP)
+        );
     });
 }
 
@@ -142,13 +157,19 @@ fn permissions_stop_a_stranger() {
         let stranger = world.by(user(1000));
         assert!(stranger.walk("/a/b/file").is_ok());
         assert_eq!(stranger.mkdir("/mine"), Err(Errno::EACCES));
-        assert_eq!(stranger.open("/a/b/file", O_RDWR).err(), Some(Errno::EACCES));
+        assert_eq!(
+            stranger.open("/a/b/file", O_RDWR).err(),
+            Some(Errno::EACCES)
+        );
         let a = world.walk("/a").unwrap();
         crate::fs::chmod::chmod_common(&a, 0o700, &world.env.cred).unwrap();
         assert_eq!(stranger.walk("/a/b").err(), Some(Errno::EACCES));
         assert_eq!(stranger.walk("/a/none").err(), Some(Errno::EACCES));
         assert!(stranger.walk("/a").is_ok());
-        assert_eq!(crate::fs::chmod::chmod_common(&a, 0o777, &stranger.env.cred), Err(Errno::EPERM));
+        assert_eq!(
+            crate::fs::chmod::chmod_common(&a, 0o777, &stranger.env.cred),
+            Err(Errno::EPERM)
+        );
     });
 }
 
@@ -185,7 +206,10 @@ fn the_working_directory_is_named_from_the_root() {
         assert_eq!(outside.unwrap(), b"(unreachable)/a");
         world.unlink("/a/b/file").unwrap();
         world.rmdir("/a/b").unwrap();
-        assert_eq!(crate::fs::d_path::getcwd_text(&b, &root), Err(Errno::ENOENT));
+        assert_eq!(
+            crate::fs::d_path::getcwd_text(&b, &root),
+            Err(Errno::ENOENT)
+        );
         assert_eq!(crate::fs::d_path::d_path(&b, None), b"/a/b (deleted)");
     });
 }

@@ -108,7 +108,11 @@ fn children_are_reaped_by_themselves_when_sigchld_is_ignored() {
                 ..KernelSigaction::default()
             };
             let child = fork(|| 0).pid();
-            assert_eq!(wait(Who::All, 0), Err(Errno::ECHILD), "but wait waits for the end");
+            assert_eq!(
+                wait(Who::All, 0),
+                Err(Errno::ECHILD),
+                "but wait waits for the end"
+            );
             assert!(find_task(child).is_none());
         }
     });
@@ -213,7 +217,10 @@ fn exec_in_a_thread_takes_the_leaders_place() {
                 let threads = current().signal.thread_list().len();
                 *slot.lock() = Some((before, current().pid(), threads));
                 assert!(find_task(before).is_none(), "the old number is free");
-                assert!(core::ptr::eq(&*find_task(current().pid()).expect("me"), &*current()));
+                assert!(core::ptr::eq(
+                    &*find_task(current().pid()).expect("me"),
+                    &*current()
+                ));
                 status_exited(8)
             });
             set_current_state(state::TASK_KILLABLE);
@@ -236,12 +243,16 @@ fn a_stopped_and_a_continued_child_are_reported_once_each() {
         settle();
         let signal = &child.signal;
         signal.group_exit_code.store(SIGTSTP, Ordering::Relaxed);
-        signal.flags.fetch_or(sigflags::STOP_STOPPED, Ordering::Relaxed);
+        signal
+            .flags
+            .fetch_or(sigflags::STOP_STOPPED, Ordering::Relaxed);
         assert_eq!(wait(Who::All, WNOHANG), Ok(None), "nobody asked for stops");
         let stopped = Ok(Some((child.pid(), status_stopped(SIGTSTP))));
         assert_eq!(wait(Who::All, WNOHANG | WUNTRACED), stopped);
         assert_eq!(wait(Who::All, WNOHANG | WUNTRACED), Ok(None));
-        signal.flags.store(sigflags::STOP_CONTINUED, Ordering::Relaxed);
+        signal
+            .flags
+            .store(sigflags::STOP_CONTINUED, Ordering::Relaxed);
         let continued = Ok(Some((child.pid(), STATUS_CONTINUED)));
         assert_eq!(wait(Who::All, WNOHANG | WCONTINUED), continued);
         assert_eq!(wait(Who::All, WNOHANG | WCONTINUED), Ok(None));
@@ -263,7 +274,10 @@ fn a_signal_interrupts_the_wait() {
         settle();
         assert!(waiting.load(Ordering::Relaxed));
         signal_wake_up(&child, false);
-        assert_eq!(wait(Who::Pid(child.pid()), 0), Ok(Some((child.pid(), 0x100))));
+        assert_eq!(
+            wait(Who::Pid(child.pid()), 0),
+            Ok(Some((child.pid(), 0x100)))
+        );
     });
 }
 
@@ -272,9 +286,17 @@ fn sessions_and_groups_follow_the_rules_of_posix() {
     as_pid_1(|| {
         let child = fork(|| sleep_for_ever());
         let number = child.pid();
-        assert_eq!(sys_setpgid(number, 0), Ok(()), "a child that has not exec'ed");
+        assert_eq!(
+            sys_setpgid(number, 0),
+            Ok(()),
+            "a child that has not exec'ed"
+        );
         assert_eq!(pid::task_pgrp(&child), number);
-        assert_eq!(sys_setpgid(number, 4000), Err(Errno::EPERM), "no such group");
+        assert_eq!(
+            sys_setpgid(number, 4000),
+            Err(Errno::EPERM),
+            "no such group"
+        );
         assert_eq!(sys_setpgid(number, -1), Err(Errno::EINVAL));
         assert_eq!(sys_setpgid(4000, 0), Err(Errno::ESRCH));
         child.signal.did_exec.store(true, Ordering::Relaxed);
@@ -284,7 +306,10 @@ fn sessions_and_groups_follow_the_rules_of_posix() {
         let leader = fork(|| {
             let me = current().pid();
             assert_eq!(sys_setsid(), Ok(me));
-            assert_eq!((pid::task_session(&current()), pid::task_pgrp(&current())), (me, me));
+            assert_eq!(
+                (pid::task_session(&current()), pid::task_pgrp(&current())),
+                (me, me)
+            );
             assert_eq!(sys_setsid(), Err(Errno::EPERM), "leads a group already");
             assert_eq!(sys_setpgid(0, 0), Err(Errno::EPERM), "leads a session");
             sleep_for_ever()

@@ -8,7 +8,7 @@ pub mod spinlock;
 
 pub use local_lock::{LocalIrqGuard, local_lock_irqsave};
 pub use mutex::{Mutex, MutexGuard};
-pub use rwsem::{RwSemaphoreReadGuard, RwSemaphoreWriteGuard, RwSemaphore};
+pub use rwsem::{RwSemaphore, RwSemaphoreReadGuard, RwSemaphoreWriteGuard};
 pub use semaphore::Semaphore;
 pub use spinlock::{
     IrqSpinLock, IrqsOff, LockContext, PreemptOff, RwSpinLock, SpinLock, SpinLockGuard,

@@ -160,9 +160,9 @@ impl<T: ?Sized> Mutex<T> {
 
     #[inline]
     fn unlock(&self) {
-        let released =
-            self.owner
-                .compare_exchange(me(), 0, Ordering::Release, Ordering::Relaxed);
+        let released = self
+            .owner
+            .compare_exchange(me(), 0, Ordering::Release, Ordering::Relaxed);
         if released.is_err() {
             self.unlock_slow();
         }

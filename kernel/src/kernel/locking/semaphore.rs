@@ -4,8 +4,8 @@
 //! touch the semaphore after the waiter went on, so the object must live longer than both.
 #![forbid(unsafe_code)]
 
-use crate::kernel::sched::{Sleep, SwaitQueue, WokenBy, might_sleep};
 use crate::kernel::sched::{MAX_SCHEDULE_TIMEOUT, swait_sleep_on};
+use crate::kernel::sched::{Sleep, SwaitQueue, WokenBy, might_sleep};
 use crate::prelude::*;
 
 struct State {

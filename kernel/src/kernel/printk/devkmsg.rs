@@ -18,7 +18,9 @@ pub struct KmsgDevice;
 impl CharDevice for KmsgDevice {
     fn open(&self, _dev: DevT, _flags: u32) -> Result<Arc<dyn FileOperations>> {
         let first = RING.lock().first_seq();
-        Ok(Arc::new(KmsgReader { seq: AtomicU64::new(first) }))
+        Ok(Arc::new(KmsgReader {
+            seq: AtomicU64::new(first),
+        }))
     }
 }
 
@@ -43,7 +45,10 @@ impl KmsgReader {
         self.seq.store(record.seq + 1, Ordering::Relaxed);
         let body = String::from_utf8_lossy(&text[..record.len]);
         let micros = record.time_ns / 1000;
-        Ok(Some(format!("{},{},{micros},-;{body}\n", record.level, record.seq)))
+        Ok(Some(format!(
+            "{},{},{micros},-;{body}\n",
+            record.level, record.seq
+        )))
     }
 
     fn has_more(&self) -> bool {
@@ -74,7 +79,10 @@ impl FileOperations for KmsgReader {
         let len = from.count().min(LINE_MAX);
         let len = from.copy_from_iter(&mut bytes[..len])?;
         let (level, text) = split_level(&bytes[..len]);
-        printk(level, format_args!("{}", String::from_utf8_lossy(text).trim_end_matches('\n')));
+        printk(
+            level,
+            format_args!("{}", String::from_utf8_lossy(text).trim_end_matches('\n')),
+        );
         Ok(len)
     }
 
@@ -96,7 +104,11 @@ impl FileOperations for KmsgReader {
         if let Some(table) = table {
             LOG_WAIT.poll_wait(table);
         }
-        if self.has_more() { POLLIN | POLLRDNORM } else { 0 }
+        if self.has_more() {
+            POLLIN | POLLRDNORM
+        } else {
+            0
+        }
     }
 }
 
@@ -107,7 +119,9 @@ fn split_level(line: &[u8]) -> (u8, &[u8]) {
     let (Some(rest), Some(end)) = (rest, end) else {
         return (4, line);
     };
-    let number = core::str::from_utf8(&rest[..end]).ok().and_then(|n| n.parse::<u32>().ok());
+    let number = core::str::from_utf8(&rest[..end])
+        .ok()
+        .and_then(|n| n.parse::<u32>().ok());
     match number {
         Some(number) => ((number & 7) as u8, &rest[end + 1..]),
         None => (4, line),
@@ -121,7 +135,10 @@ mod tests {
     #[test]
     fn a_written_line_may_carry_its_level() {
         assert_eq!(split_level(b"<3>disk on fire"), (3, &b"disk on fire"[..]));
-        assert_eq!(split_level(b"<14>facility 1, level 6"), (6, &b"facility 1, level 6"[..]));
+        assert_eq!(
+            split_level(b"<14>facility 1, level 6"),
+            (6, &b"facility 1, level 6"[..])
+        );
         assert_eq!(split_level(b"plain"), (4, &b"plain"[..]));
         assert_eq!(split_level(b"<x>plain"), (4, &b"<x>plain"[..]));
     }

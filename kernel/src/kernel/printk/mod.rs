@@ -62,7 +62,12 @@ struct Registered {
 pub fn printk(level: u8, args: fmt::Arguments<'_>) {
     let mut line = LineBuffer::new();
     let _ = line.write_fmt(args);
-    for part in line.text().split(|b| *b == b'\n').enumerate().filter(|(i, p)| *i == 0 || !p.is_empty()) {
+    for part in line
+        .text()
+        .split(|b| *b == b'\n')
+        .enumerate()
+        .filter(|(i, p)| *i == 0 || !p.is_empty())
+    {
         store(level, part.1);
     }
     console_unlock();
@@ -79,7 +84,11 @@ fn store(level: u8, text: &[u8]) {
 }
 
 fn caller_pid() -> i32 {
-    if arch::current_ptr().is_null() { 0 } else { crate::kernel::sched::current().pid() }
+    if arch::current_ptr().is_null() {
+        0
+    } else {
+        crate::kernel::sched::current().pid()
+    }
 }
 
 /// A message being formatted; what does not fit is cut.
@@ -90,7 +99,10 @@ struct LineBuffer {
 
 impl LineBuffer {
     fn new() -> Self {
-        Self { bytes: [0; LINE_MAX], len: 0 }
+        Self {
+            bytes: [0; LINE_MAX],
+            len: 0,
+        }
     }
     fn text(&self) -> &[u8] {
         &self.bytes[..self.len]
@@ -123,10 +135,13 @@ fn in_critical_context() -> bool {
     arch::irqs_disabled() || crate::kernel::preempt::in_interrupt()
 }
 
-fn flush(consoles: &mut Vec<Registered>) {
+fn flush(consoles: &mut [Registered]) {
     if consoles.is_empty() {
         if EARLY_CONSOLE.load(Ordering::Relaxed) {
-            let seq = show_from(EARLY_SEQ.load(Ordering::Relaxed), &arch::early_console_write);
+            let seq = show_from(
+                EARLY_SEQ.load(Ordering::Relaxed),
+                &arch::early_console_write,
+            );
             EARLY_SEQ.store(seq, Ordering::Relaxed);
         }
         return;
@@ -145,7 +160,9 @@ fn show_from(mut seq: u64, write: &dyn Fn(&[u8])) -> u64 {
         let Some((next, level, len)) = RING.lock().format(seq, &mut text) else {
             return seq;
         };
-        if level < CONSOLE_LOGLEVEL.load(Ordering::Relaxed) || IGNORE_LOGLEVEL.load(Ordering::Relaxed) {
+        if level < CONSOLE_LOGLEVEL.load(Ordering::Relaxed)
+            || IGNORE_LOGLEVEL.load(Ordering::Relaxed)
+        {
             write(&text[..len]);
         }
         seq = next;
@@ -183,18 +200,29 @@ pub fn console_requested(name: &str) -> bool {
 
 /// Names of the consoles in order of registration; the last is /dev/console's.
 pub fn console_names() -> Vec<String> {
-    CONSOLES.lock().iter().map(|entry| String::from(entry.console.name())).collect()
+    CONSOLES
+        .lock()
+        .iter()
+        .map(|entry| String::from(entry.console.name()))
+        .collect()
 }
 
 /// The device that /dev/console stands for.
 pub fn console_device() -> Option<crate::fs::char_dev::DevT> {
-    CONSOLES.lock().iter().rev().find_map(|entry| entry.console.device())
+    CONSOLES
+        .lock()
+        .iter()
+        .rev()
+        .find_map(|entry| entry.console.device())
 }
 
 /// Makes the console `name` (as in `console=ttyS0`) the preferred one: it comes last.
 pub fn prefer_console(name: &str) {
     let mut consoles = CONSOLES.lock();
-    if let Some(index) = consoles.iter().position(|entry| entry.console.name() == name) {
+    if let Some(index) = consoles
+        .iter()
+        .position(|entry| entry.console.name() == name)
+    {
         let entry = consoles.remove(index);
         consoles.push(entry);
     }
@@ -238,7 +266,10 @@ pub fn console_flush_on_panic() {
         }
         arch::cpu_relax();
     }
-    show_from(EARLY_SEQ.load(Ordering::Relaxed), &arch::early_console_write);
+    show_from(
+        EARLY_SEQ.load(Ordering::Relaxed),
+        &arch::early_console_write,
+    );
 }
 
 /// Messages below this level are shown.
@@ -308,7 +339,11 @@ pub fn setup_log_buf() {
     let early = ring.early_size();
     drop(ring);
     pr_info!("printk: log_buf_len: {} bytes", wanted);
-    pr_info!("printk: early log buf free: {}({}%)", free, free * 100 / early);
+    pr_info!(
+        "printk: early log buf free: {}({}%)",
+        free,
+        free * 100 / early
+    );
 }
 
 /// KERN_EMERG.

@@ -25,6 +25,10 @@ pub struct Record {
     pub len: usize,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the early buffer is in .bss, not on the heap"
+)]
 enum Storage {
     Early([u8; EARLY_SIZE]),
     Grown(Vec<u8>),
@@ -119,7 +123,13 @@ impl RingBuffer {
     pub(super) fn push(&mut self, level: u8, text: &[u8], time_ns: u64, caller: i32) {
         let len = text.len().min(self.size() / 4);
         self.make_room(HEADER + len);
-        let record = Record { seq: self.next_seq, time_ns, level, caller, len };
+        let record = Record {
+            seq: self.next_seq,
+            time_ns,
+            level,
+            caller,
+            len,
+        };
         self.newest = self.head;
         self.write_header(self.head, &record);
         self.write_at(self.head + HEADER as u64, &text[..len]);
@@ -173,7 +183,10 @@ impl RingBuffer {
     /// Formats record `seq` (or the next one there is) as a console line:
     /// (number of the record after it, level, length).
     pub(super) fn format(&self, seq: u64, out: &mut [u8]) -> Option<(u64, u8, usize)> {
-        let mut prefix = Prefix { bytes: [0; 32], len: 0 };
+        let mut prefix = Prefix {
+            bytes: [0; 32],
+            len: 0,
+        };
         let (_, room) = out.split_at_mut(0);
         let mut text = [0u8; super::LINE_MAX];
         let record = self.read(seq, &mut text)?;
@@ -208,7 +221,10 @@ struct Prefix {
 impl Write for Prefix {
     fn write_str(&mut self, s: &str) -> core::fmt::Result {
         let end = self.len + s.len();
-        self.bytes.get_mut(self.len..end).ok_or(core::fmt::Error)?.copy_from_slice(s.as_bytes());
+        self.bytes
+            .get_mut(self.len..end)
+            .ok_or(core::fmt::Error)?
+            .copy_from_slice(s.as_bytes());
         self.len = end;
         Ok(())
     }
@@ -252,7 +268,10 @@ mod tests {
         }
         assert!(ring.first_seq() > 0);
         assert_eq!(text_of(&ring, 4999), "message number 4999");
-        assert_eq!(text_of(&ring, 0), format!("message number {}", ring.first_seq()));
+        assert_eq!(
+            text_of(&ring, 0),
+            format!("message number {}", ring.first_seq())
+        );
     }
 
     #[test]

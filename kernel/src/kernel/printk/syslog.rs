@@ -95,7 +95,9 @@ pub(super) fn user_line(seq: u64) -> Option<(u64, Vec<u8>)> {
 }
 
 fn size_unread() -> usize {
-    lines_from(SYSLOG_SEQ.load(Ordering::Relaxed)).map(|(_, line)| line.len()).sum()
+    lines_from(SYSLOG_SEQ.load(Ordering::Relaxed))
+        .map(|(_, line)| line.len())
+        .sum()
 }
 
 fn lines_from(seq: u64) -> impl Iterator<Item = (u64, Vec<u8>)> {
@@ -110,9 +112,8 @@ fn lines_from(seq: u64) -> impl Iterator<Item = (u64, Vec<u8>)> {
 /// Waits for records and takes as many whole ones as fit.
 fn read(buffer: UserAddr, len: usize) -> Result<usize> {
     LOG_WAIT_NEEDED.store(true, Ordering::Relaxed);
-    LOG_WAIT.wait_event_interruptible(|| {
-        RING.lock().next_seq() > SYSLOG_SEQ.load(Ordering::Relaxed)
-    })?;
+    LOG_WAIT
+        .wait_event_interruptible(|| RING.lock().next_seq() > SYSLOG_SEQ.load(Ordering::Relaxed))?;
     let mut done = 0;
     for (next, line) in lines_from(SYSLOG_SEQ.load(Ordering::Relaxed)) {
         if done + line.len() > len {

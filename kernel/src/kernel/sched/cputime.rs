@@ -58,7 +58,11 @@ pub(super) fn account_process_tick() {
     let task = current();
     if IRQ_FROM_USER.raw_this().load(Ordering::Relaxed) {
         task.utime.fetch_add(TICK_NSEC, Ordering::Relaxed);
-        let column = if task.se.nice() > 0 { CpuUsage::Nice } else { CpuUsage::User };
+        let column = if task.se.nice() > 0 {
+            CpuUsage::Nice
+        } else {
+            CpuUsage::User
+        };
         add(column, TICK_NSEC);
         return;
     }

@@ -76,7 +76,13 @@ fn sched_debug_show(text: &mut String) -> Result {
     for cpu in active_cpus() {
         let (running, fair, switches, curr, throttled) = with_rq(cpu, |rq| {
             let curr = rq.curr.as_ref().map_or(0, |task| task.pid());
-            (rq.nr_running, rq.nr_fair, rq.nr_switches, curr, rq.rt.throttled())
+            (
+                rq.nr_running,
+                rq.nr_fair,
+                rq.nr_switches,
+                curr,
+                rq.rt.throttled(),
+            )
         });
         let _ = writeln!(text, "cpu#{cpu}");
         let _ = writeln!(text, "  .nr_running: {running}");
@@ -86,7 +92,10 @@ fn sched_debug_show(text: &mut String) -> Result {
         let _ = writeln!(text, "  .rt_throttled: {}", u32::from(throttled));
     }
     let _ = writeln!(text, "runnable tasks:");
-    let _ = writeln!(text, " S            task   PID  class  vruntime-ns  switches  prio  exec-ns");
+    let _ = writeln!(
+        text,
+        " S            task   PID  class  vruntime-ns  switches  prio  exec-ns"
+    );
     for task in pid::all_tasks() {
         show_task(text, &task);
     }
@@ -112,6 +121,42 @@ fn show_task(text: &mut String, task: &Task) {
         se.prio(),
         se.sum_exec_runtime()
     );
+}
+
+/// /proc/PID/sched: what this scheduler keeps of what Linux shows (Linux: `proc_sched_show_task`).
+pub fn proc_sched_show_task(task: &Task, text: &mut String) {
+    let (voluntary, involuntary) = (
+        task.nvcsw.load(Ordering::Relaxed),
+        task.nivcsw.load(Ordering::Relaxed),
+    );
+    let threads = task.signal.thread_list().len();
+    let _ = writeln!(
+        text,
+        "{} ({}, #threads: {threads})",
+        task.comm(),
+        task.pid()
+    );
+    let _ = writeln!(text, "{:-<67}", "");
+    for (name, ns) in [
+        ("se.vruntime", task.se.vruntime.get()),
+        ("se.sum_exec_runtime", task.se.sum_exec_runtime()),
+    ] {
+        let _ = writeln!(
+            text,
+            "{name:<45}:{:14}.{:06}",
+            ns / 1_000_000,
+            ns % 1_000_000
+        );
+    }
+    for (name, value) in [
+        ("nr_switches", voluntary + involuntary),
+        ("nr_voluntary_switches", voluntary),
+        ("nr_involuntary_switches", involuntary),
+        ("policy", task.se.policy().into()),
+        ("prio", task.se.prio().max(0) as u64),
+    ] {
+        let _ = writeln!(text, "{name:<45}:{value:21}");
+    }
 }
 
 #[__init]

@@ -147,22 +147,27 @@ impl CfsRq {
             Some(se) => {
                 let weight = se.weight.get();
                 let weighted = self.key(se).wrapping_mul(weight as i64);
-                (self.tree_key.wrapping_add(weighted), self.tree_load + weight)
+                (
+                    self.tree_key.wrapping_add(weighted),
+                    self.tree_load + weight,
+                )
             }
             None => (self.tree_key, self.tree_load),
         }
     }
 
     /// `V`, rounded down (Linux: `avg_vruntime`).
+    #[inline]
     fn avg_vruntime(&self, curr: Curr<'_>) -> u64 {
-        let (key, load) = self.sums(curr);
-        if load == 0 {
-            return self.zero;
+        if self.tree_load == 0 {
+            return curr.map_or(self.zero, |se| se.vruntime.get()); // the average of one, or none
         }
+        let (key, load) = self.sums(curr);
         self.zero.wrapping_add(key.div_euclid(load as i64) as u64)
     }
 
     /// Moves the reference point to `v`.
+    #[inline]
     fn rebase(&mut self, v: u64) {
         let delta = v.wrapping_sub(self.zero) as i64;
         self.tree_key = self
@@ -235,7 +240,10 @@ impl CfsRq {
         se.exec_start.set(now);
         se.sum_exec_runtime.set(se.sum_exec_runtime.get() + delta);
         let weight = se.weight.get();
-        let vruntime = se.vruntime.get().wrapping_add(calc_delta_fair(delta, weight));
+        let vruntime = se
+            .vruntime
+            .get()
+            .wrapping_add(calc_delta_fair(delta, weight));
         se.vruntime.set(vruntime);
         if VTime(vruntime) < VTime(se.deadline.get()) {
             return false;

@@ -6,8 +6,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 
-use super::core::{current, need_resched, schedule_idle, sched_clock};
 pub use super::core::schedule_preempt_disabled;
+use super::core::{current, need_resched, sched_clock, schedule_idle};
 use super::cputime;
 use super::task::{pf, tif};
 use crate::arch;

@@ -27,13 +27,12 @@ pub mod tests;
 pub mod wait;
 
 pub use self::core::{
-    sched_init,
     MAX_SCHEDULE_TIMEOUT, activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep,
-    need_resched, preempt_check_resched, preempt_schedule_irq, schedule, schedule_preempt_disabled,
-    schedule_tail, schedule_timeout, schedule_timeout_idle, schedule_timeout_interruptible,
-    schedule_timeout_killable, schedule_timeout_uninterruptible, scheduler_tick,
-    set_current_state, task_sched_runtime, try_current, try_to_wake_up, wake_up_new_task, wake_up_process,
-    wake_up_state, yield_now,
+    need_resched, preempt_check_resched, preempt_schedule_irq, sched_init, schedule,
+    schedule_preempt_disabled, schedule_tail, schedule_timeout, schedule_timeout_idle,
+    schedule_timeout_interruptible, schedule_timeout_killable, schedule_timeout_uninterruptible,
+    scheduler_tick, set_current_state, task_sched_runtime, try_current, try_to_wake_up,
+    wake_up_new_task, wake_up_process, wake_up_state, yield_now,
 };
 pub use self::loadavg::{calc_global_load, loadavg_fixed};
 pub use self::rq::{cpu_active_mask, sched_cpu_activate};

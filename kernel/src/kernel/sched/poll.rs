@@ -6,9 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use super::core::{
-    __set_current_state, current, deadline_in, schedule_until, set_current_state,
-};
+use super::core::{__set_current_state, current, deadline_in, schedule_until, set_current_state};
 use super::task::{Task, state::*};
 use super::wait::{WaitEntry, WaitQueueHead, WakeAction};
 use crate::prelude::*;
@@ -96,9 +94,7 @@ fn pollwake(entry: &WaitEntry, events: u32) -> bool {
 pub(super) fn detach_poll_entries(each: impl FnOnce(&dyn Fn(&PollEntry))) {
     let _lock = POLL_LOCK.lock();
     each(&|entry: &PollEntry| {
-        entry
-            .head
-            .store(core::ptr::null_mut(), Ordering::Relaxed);
+        entry.head.store(core::ptr::null_mut(), Ordering::Relaxed);
     });
 }
 

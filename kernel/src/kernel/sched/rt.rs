@@ -138,7 +138,10 @@ impl RtRq {
         let before = self.throttled;
         if now.saturating_sub(self.period_start) >= RT_PERIOD_NS {
             self.period_start = now;
-            self.rt_time = self.rt_time.saturating_sub(RT_RUNTIME_NS).min(RT_RUNTIME_NS);
+            self.rt_time = self
+                .rt_time
+                .saturating_sub(RT_RUNTIME_NS)
+                .min(RT_RUNTIME_NS);
         }
         self.throttled = self.rt_time >= RT_RUNTIME_NS;
         self.throttled != before

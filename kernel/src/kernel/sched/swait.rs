@@ -11,8 +11,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use intrusive_collections::{LinkedList, LinkedListAtomicLink, UnsafeRef, intrusive_adapter};
 
 use super::core::{
-    __set_current_state, current, schedule_timeout, set_current_state,
-    signal_pending_state, try_to_wake_up,
+    __set_current_state, current, schedule_timeout, set_current_state, signal_pending_state,
+    try_to_wake_up,
 };
 use super::task::{CurrentTask, Task, state::*};
 use crate::kernel::locking::SpinLockGuard;
@@ -156,4 +156,3 @@ pub fn sleep_on<'a, T, C: crate::kernel::locking::LockContext>(
         }
     }
 }
-

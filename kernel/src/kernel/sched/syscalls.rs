@@ -2,11 +2,11 @@
 //! nice of kernel/sys.c).
 #![forbid(unsafe_code)]
 
+use uapi::Pod;
 use uapi::capability::CAP_SYS_NICE;
 use uapi::resource::{PRIO_PGRP, PRIO_PROCESS, PRIO_USER, RLIMIT_NICE, RLIMIT_RTPRIO};
 use uapi::sched::*;
 use uapi::time::Timespec;
-use uapi::Pod;
 
 use core::sync::atomic::Ordering;
 
@@ -60,7 +60,11 @@ fn check_params(params: &Params) -> Result {
     let priority_fits = params.rt_priority < MAX_RT_PRIO
         && params.is_rt() == (params.rt_priority != 0)
         && (MIN_NICE..=MAX_NICE).contains(&params.nice);
-    if known && priority_fits { Ok(()) } else { Err(Errno::EINVAL) }
+    if known && priority_fits {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Whether the caller acts for the owner of `task` (Linux: `check_same_owner`).
@@ -86,9 +90,8 @@ fn check_permission(task: &Task, new: &Params) -> Result {
     let raises_rt = new.is_rt()
         && (new.policy != old.policy && rt_limit == 0
             || new.rt_priority > old.rt_priority && u64::from(new.rt_priority) > rt_limit);
-    let leaves_idle = old.policy == SCHED_IDLE
-        && new.policy != SCHED_IDLE
-        && !can_nice(task, old.nice);
+    let leaves_idle =
+        old.policy == SCHED_IDLE && new.policy != SCHED_IDLE && !can_nice(task, old.nice);
     let drops_reset = old.reset_on_fork && !new.reset_on_fork;
     if raises_nice || raises_rt || leaves_idle || drops_reset || !same_owner(task) {
         return Err(Errno::EPERM);
@@ -203,7 +206,11 @@ fn set_scheduler(pid: i32, policy: Option<u32>, param: UserAddr) -> Result<i32> 
 /// sched_getscheduler(2).
 pub fn sys_sched_getscheduler(pid: i32) -> Result<u32> {
     let params = Params::of(&*target(pid)?);
-    let flag = if params.reset_on_fork { SCHED_RESET_ON_FORK } else { 0 };
+    let flag = if params.reset_on_fork {
+        SCHED_RESET_ON_FORK
+    } else {
+        0
+    };
     Ok(params.policy | flag)
 }
 
@@ -258,7 +265,7 @@ pub fn sys_sched_setattr(pid: i32, uattr: UserAddr, flags: u32) -> Result<()> {
     let old = Params::of(&task);
     let keep = |flag| attr.sched_flags & flag != 0;
     let known = SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS;
-    if attr.sched_flags & !known != 0 || attr.sched_policy as i32 >= i32::MAX {
+    if attr.sched_flags & !known != 0 || i32::try_from(attr.sched_policy).is_err() {
         return Err(Errno::EINVAL);
     }
     let mut new = Params {
@@ -312,10 +319,18 @@ pub fn sys_sched_getattr(pid: i32, uattr: UserAddr, usize_: u32, flags: u32) -> 
     let attr = SchedAttr {
         size: size as u32,
         sched_policy: params.policy,
-        sched_flags: if params.reset_on_fork { SCHED_FLAG_RESET_ON_FORK } else { 0 },
+        sched_flags: if params.reset_on_fork {
+            SCHED_FLAG_RESET_ON_FORK
+        } else {
+            0
+        },
         sched_nice: if params.is_rt() { 0 } else { params.nice },
         sched_priority: params.rt_priority,
-        sched_runtime: if params.is_rt() { 0 } else { task.se.slice.get() },
+        sched_runtime: if params.is_rt() {
+            0
+        } else {
+            task.se.slice.get()
+        },
         ..SchedAttr::default()
     };
     let mut raw = [0u8; SchedAttr::SIZE];
@@ -371,7 +386,10 @@ fn priority_targets(which: i32, who: i32) -> Result<Vec<Arc<Task>>> {
         PRIO_PGRP => {
             let pgrp = if who == 0 { pid::task_pgrp(&me) } else { who };
             let processes = pid::processes_of_group(pgrp);
-            processes.iter().flat_map(|p| p.signal.thread_list()).collect()
+            processes
+                .iter()
+                .flat_map(|p| p.signal.thread_list())
+                .collect()
         }
         PRIO_USER => {
             let uid = if who == 0 { me.cred().uid } else { who as u32 };
@@ -380,7 +398,11 @@ fn priority_targets(which: i32, who: i32) -> Result<Vec<Arc<Task>>> {
         }
         _ => return Err(Errno::EINVAL),
     };
-    if tasks.is_empty() { Err(Errno::ESRCH) } else { Ok(tasks) }
+    if tasks.is_empty() {
+        Err(Errno::ESRCH)
+    } else {
+        Ok(tasks)
+    }
 }
 
 /// setpriority(2). Errors: EINVAL, ESRCH, EPERM for another user's task, EACCES without the right

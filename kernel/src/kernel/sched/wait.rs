@@ -14,8 +14,8 @@ use super::core::{
     __set_current_state, current, deadline_in, might_sleep, schedule_until, set_current_state,
     signal_pending_state, try_to_wake_up,
 };
-pub use super::poll::{PollTable, PollWake};
 use super::poll::{PollEntry, detach_poll_entries};
+pub use super::poll::{PollTable, PollWake};
 use super::swait::Sleep;
 use super::task::{Task, state::*};
 use crate::prelude::*;
@@ -315,11 +315,7 @@ impl WaitQueueHead {
         self.wait_or_signal(Sleep::Killable, Mode::Exclusive, condition)
     }
     /// Like `wait_event`, gives up after `timeout_ns`: false then.
-    pub fn wait_event_timeout(
-        &self,
-        timeout_ns: u64,
-        condition: impl FnMut() -> bool,
-    ) -> bool {
+    pub fn wait_event_timeout(&self, timeout_ns: u64, condition: impl FnMut() -> bool) -> bool {
         // An uninterruptible sleep knows no signal.
         self.wait_timeout(Sleep::Uninterruptible, timeout_ns, condition)
             .unwrap_or(false)

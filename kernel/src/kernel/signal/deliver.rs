@@ -8,9 +8,9 @@ use uapi::unistd::NR_RESTART_SYSCALL;
 use super::*;
 use crate::arch::{self, PtRegs, SignalFrame};
 use crate::kernel::exit;
+use crate::kernel::pid;
 use crate::kernel::sched::task::state;
 use crate::kernel::sched::{current, schedule, set_current_state};
-use crate::kernel::pid;
 
 /// A signal that has a handler.
 struct Caught {
@@ -71,9 +71,17 @@ fn handle_signal(caught: Caught, regs: &mut PtRegs) {
     let blocked = task.blocked.load(Ordering::Relaxed);
     let (saved, altstack) = {
         let mut context = task.sigctx.lock();
-        (context.saved_mask.take().unwrap_or(blocked), context.altstack)
+        (
+            context.saved_mask.take().unwrap_or(blocked),
+            context.altstack,
+        )
     };
-    let frame = SignalFrame { info: caught.info, action: caught.action, saved_mask: saved, altstack };
+    let frame = SignalFrame {
+        info: caught.info,
+        action: caught.action,
+        saved_mask: saved,
+        altstack,
+    };
     if arch::setup_rt_frame(regs, &frame).is_err() {
         force_sigsegv(caught.info.si_signo);
         return;
@@ -140,7 +148,8 @@ pub fn dequeue_signal(blocked: u64) -> Option<SigInfo> {
     let info = {
         let sighand = task.sighand.lock().clone();
         let _siglock = sighand.actions.lock();
-        take_from(&task.pending, blocked).or_else(|| take_from(&task.signal.shared_pending, blocked))
+        take_from(&task.pending, blocked)
+            .or_else(|| take_from(&task.signal.shared_pending, blocked))
     };
     task.recalc_sigpending();
     if info.is_some_and(|info| info.si_signo == SIGALRM) {
@@ -170,7 +179,10 @@ fn default_action(sig: i32) {
         }
         return;
     }
-    task.flags.fetch_or(crate::kernel::sched::task::pf::PF_SIGNALED, Ordering::Relaxed);
+    task.flags.fetch_or(
+        crate::kernel::sched::task::pf::PF_SIGNALED,
+        Ordering::Relaxed,
+    );
     exit::do_group_exit(sig)
 }
 
@@ -185,14 +197,18 @@ fn do_signal_stop(sig: i32) {
             return;
         }
         signal.group_exit_code.store(sig, Ordering::Relaxed);
-        signal.flags.fetch_and(!sigflags::STOP_CONTINUED, Ordering::AcqRel);
+        signal
+            .flags
+            .fetch_and(!sigflags::STOP_CONTINUED, Ordering::AcqRel);
         let others: Vec<Arc<Task>> = signal
             .thread_list()
             .into_iter()
             .filter(|t| t.pid() != task.pid() && t.exit_state.load(Ordering::Relaxed) == 0)
             .filter(|t| t.state.load(Ordering::Relaxed) & state::TASK_STOPPED == 0)
             .collect();
-        signal.group_stop_count.store(others.len() as i32 + 1, Ordering::Release);
+        signal
+            .group_stop_count
+            .store(others.len() as i32 + 1, Ordering::Release);
         for thread in &others {
             signal_wake_up(thread, false);
         }
@@ -213,7 +229,9 @@ fn participate_in_group_stop(_sig: i32) {
         set_current_state(state::TASK_STOPPED);
         let last = signal.group_stop_count.fetch_sub(1, Ordering::AcqRel) == 1;
         if last {
-            signal.flags.fetch_or(sigflags::STOP_STOPPED, Ordering::AcqRel);
+            signal
+                .flags
+                .fetch_or(sigflags::STOP_STOPPED, Ordering::AcqRel);
         }
         task.recalc_sigpending();
         last
@@ -233,7 +251,11 @@ fn notify_parent_of_stop_change() {
         return;
     }
     let before = signal.flags.fetch_and(!notes, Ordering::AcqRel);
-    let why = if before & sigflags::CLD_CONTINUED != 0 { CLD_CONTINUED } else { CLD_STOPPED };
+    let why = if before & sigflags::CLD_CONTINUED != 0 {
+        CLD_CONTINUED
+    } else {
+        CLD_STOPPED
+    };
     if before & notes != 0 {
         exit::do_notify_parent_cldstop(&current().to_arc(), why);
     }
@@ -243,8 +265,15 @@ fn notify_parent_of_stop_change() {
 pub fn flush_signal_handlers() {
     let sighand = current().sighand.lock().clone();
     for action in sighand.actions.lock().iter_mut() {
-        let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
-        *action = KernelSigaction { handler, ..KernelSigaction::default() };
+        let handler = if action.handler == SIG_IGN {
+            SIG_IGN
+        } else {
+            SIG_DFL
+        };
+        *action = KernelSigaction {
+            handler,
+            ..KernelSigaction::default()
+        };
     }
 }
 
@@ -260,5 +289,8 @@ pub fn ignore_signals(task: &Task) {
 
 /// exec(2) and SS_AUTODISARM: no alternate stack.
 pub fn sigaltstack_reset() {
-    current().sigctx.lock().altstack = StackT { ss_flags: SS_DISABLE as i32, ..StackT::default() };
+    current().sigctx.lock().altstack = StackT {
+        ss_flags: SS_DISABLE as i32,
+        ..StackT::default()
+    };
 }

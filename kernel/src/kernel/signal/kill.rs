@@ -1,6 +1,5 @@
 //! System calls that send signals (Linux: kernel/signal.c).
 
-
 use super::*;
 use crate::kernel::pid;
 use crate::kernel::sched::current;
@@ -16,21 +15,34 @@ fn check_kill_permission(sig: i32, info: &SigInfo, task: &Arc<Task>) -> Result {
     }
     let me = current().cred();
     let other = task.cred();
-    let same_user = [me.euid, me.uid].iter().any(|id| *id == other.suid || *id == other.uid);
-    let same_session =
-        sig == SIGCONT && task.signal.session() == current().signal.session();
-    if same_user || same_session || me.has_cap(CAP_KILL) { Ok(()) } else { Err(Errno::EPERM) }
+    let same_user = [me.euid, me.uid]
+        .iter()
+        .any(|id| *id == other.suid || *id == other.uid);
+    let same_session = sig == SIGCONT && task.signal.session() == current().signal.session();
+    if same_user || same_session || me.has_cap(CAP_KILL) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 fn check_signal_number(sig: i32) -> Result {
-    if (0..=_NSIG).contains(&sig) { Ok(()) } else { Err(Errno::EINVAL) }
+    if (0..=_NSIG).contains(&sig) {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Permission and, unless `sig` is 0, the signal itself.
 fn send_checked(info: &SigInfo, task: &Arc<Task>, target: Target) -> Result {
     let sig = info.si_signo;
     check_kill_permission(sig, info, task)?;
-    if sig == 0 { Ok(()) } else { send_signal(info, task, target) }
+    if sig == 0 {
+        Ok(())
+    } else {
+        send_signal(info, task, target)
+    }
 }
 
 fn user_info(sig: i32, code: i32) -> SigInfo {
@@ -60,8 +72,10 @@ fn kill_group(info: &SigInfo, pgrp: Pid) -> Result {
 /// kill(-1, ..): everybody but pid 1 and the sender.
 fn kill_everybody(info: &SigInfo) -> Result {
     let me = current().tgid();
-    let others: Vec<_> =
-        pid::all_processes().into_iter().filter(|p| p.tgid() > 1 && p.tgid() != me).collect();
+    let others: Vec<_> = pid::all_processes()
+        .into_iter()
+        .filter(|p| p.tgid() > 1 && p.tgid() != me)
+        .collect();
     kill_each(info, others)
 }
 
@@ -110,7 +124,11 @@ fn queued_info(sig: i32, info: UserAddr, target: Pid) -> Result<SigInfo> {
     let mut info: SigInfo = get_user(info)?;
     info.si_signo = sig;
     let forged = info.si_code >= 0 || info.si_code == SI_TKILL;
-    if forged && target != current().tgid() { Err(Errno::EPERM) } else { Ok(info) }
+    if forged && target != current().tgid() {
+        Err(Errno::EPERM)
+    } else {
+        Ok(info)
+    }
 }
 
 /// rt_sigqueueinfo(2).

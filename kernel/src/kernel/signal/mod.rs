@@ -27,7 +27,7 @@ pub use sigaction::*;
 use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use uapi::resource::{RLIM_INFINITY, Rlimit};
+use uapi::resource::Rlimit;
 use uapi::signal::*;
 
 use crate::kernel::sched::task::{Pid, Task};
@@ -85,13 +85,21 @@ impl SigPending {
     /// The next signal outside `blocked`: faults first, then the lowest number.
     pub fn next(&self, blocked: u64) -> Option<i32> {
         let ready = self.set & !blocked;
-        let ready = if ready & SYNCHRONOUS_MASK != 0 { ready & SYNCHRONOUS_MASK } else { ready };
+        let ready = if ready & SYNCHRONOUS_MASK != 0 {
+            ready & SYNCHRONOUS_MASK
+        } else {
+            ready
+        };
         (ready != 0).then(|| ready.trailing_zeros() as i32 + 1)
     }
 
     /// Takes the oldest instance of `sig`; the signal stays pending while more are queued.
     pub fn take(&mut self, sig: i32) -> SigInfo {
-        let mut matching = self.queue.iter().enumerate().filter(|(_, i)| i.si_signo == sig);
+        let mut matching = self
+            .queue
+            .iter()
+            .enumerate()
+            .filter(|(_, i)| i.si_signo == sig);
         let first = matching.next().map(|(index, _)| index);
         if matching.next().is_none() {
             self.set &= !sigmask(sig);
@@ -116,14 +124,18 @@ pub struct SigHand {
 
 impl Default for SigHand {
     fn default() -> Self {
-        Self { actions: SpinLock::new([KernelSigaction::default(); _NSIG as usize]) }
+        Self {
+            actions: SpinLock::new([KernelSigaction::default(); _NSIG as usize]),
+        }
     }
 }
 
 impl SigHand {
     /// A copy for a new process.
     pub fn dup(&self) -> Self {
-        Self { actions: SpinLock::new(*self.actions.lock()) }
+        Self {
+            actions: SpinLock::new(*self.actions.lock()),
+        }
     }
 
     /// The action of one signal.
@@ -205,7 +217,19 @@ pub struct SignalStruct {
     pub itimers: crate::kernel::time::itimer::Itimers,
     /// /proc/PID/oom_score_adj.
     pub oom_score_adj: AtomicI32,
+    /// The least value that the process may set without CAP_SYS_RESOURCE.
+    pub oom_score_adj_min: AtomicI32,
+    /// /proc/PID/coredump_filter: kinds of memory that a core dump would have.
+    pub coredump_filter: AtomicU32,
+    /// Who logged in (/proc/PID/loginuid), `u32::MAX` for nobody.
+    pub loginuid: AtomicU32,
+    /// Number of the login (/proc/PID/sessionid), `u32::MAX` for none.
+    pub sessionid: AtomicU32,
 }
+
+/// Private and shared anonymous memory, ELF headers, private huge pages
+/// (Linux: `MMF_DUMP_FILTER_DEFAULT`).
+const COREDUMP_FILTER_DEFAULT: u32 = 0x33;
 
 impl SignalStruct {
     /// Of pid 0: no limits but Linux's defaults (Linux: `INIT_SIGNALS`, INIT_RLIMITS).
@@ -217,9 +241,25 @@ impl SignalStruct {
     /// (Linux: kernel/fork.c, `copy_signal`).
     pub fn fork(&self) -> Self {
         let child = Self::with_limits(*self.rlimits.lock());
-        child.pgrp.store(self.pgrp.load(Ordering::Relaxed), Ordering::Relaxed);
-        child.session.store(self.session.load(Ordering::Relaxed), Ordering::Relaxed);
-        child.oom_score_adj.store(self.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
+        child
+            .pgrp
+            .store(self.pgrp.load(Ordering::Relaxed), Ordering::Relaxed);
+        child
+            .session
+            .store(self.session.load(Ordering::Relaxed), Ordering::Relaxed);
+        child.oom_score_adj.store(
+            self.oom_score_adj.load(Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
+        let least = self.oom_score_adj_min.load(Ordering::Relaxed);
+        child.oom_score_adj_min.store(least, Ordering::Relaxed);
+        for (to, from) in [
+            (&child.coredump_filter, &self.coredump_filter),
+            (&child.loginuid, &self.loginuid),
+            (&child.sessionid, &self.sessionid),
+        ] {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
         let tty = self.tty.lock().clone();
         *child.tty.lock() = tty;
         child
@@ -245,6 +285,10 @@ impl SignalStruct {
             child_times: GroupTimes::default(),
             itimers: Default::default(),
             oom_score_adj: AtomicI32::new(0),
+            oom_score_adj_min: AtomicI32::new(0),
+            coredump_filter: AtomicU32::new(COREDUMP_FILTER_DEFAULT),
+            loginuid: AtomicU32::new(u32::MAX),
+            sessionid: AtomicU32::new(u32::MAX),
         }
     }
 
@@ -266,17 +310,27 @@ impl SignalStruct {
     }
     /// Live threads.
     pub fn thread_list(&self) -> Vec<Arc<Task>> {
-        self.threads.lock().iter().filter_map(Weak::upgrade).collect()
+        self.threads
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 }
 
 /// Linux's limits of the first process (asm-generic/resource.h).
 fn default_rlimits() -> [Rlimit; uapi::resource::RLIM_NLIMITS as usize] {
     use uapi::resource::*;
-    let unlimited = Rlimit { rlim_cur: RLIM_INFINITY, rlim_max: RLIM_INFINITY };
+    let unlimited = Rlimit {
+        rlim_cur: RLIM_INFINITY,
+        rlim_max: RLIM_INFINITY,
+    };
     let mut limits = [unlimited; RLIM_NLIMITS as usize];
     let mut set = |which: u32, cur: u64, max: u64| {
-        limits[which as usize] = Rlimit { rlim_cur: cur, rlim_max: max };
+        limits[which as usize] = Rlimit {
+            rlim_cur: cur,
+            rlim_max: max,
+        };
     };
     set(RLIMIT_STACK, 8 << 20, RLIM_INFINITY);
     set(RLIMIT_CORE, 0, RLIM_INFINITY);
@@ -293,6 +347,9 @@ fn default_rlimits() -> [Rlimit; uapi::resource::RLIM_NLIMITS as usize] {
 pub struct SigContext {
     /// Mask to put back after sigsuspend, ppoll or pselect6; `None` when there is none.
     pub saved_mask: Option<u64>,
+    /// The mask that sigtimedwait(2) has opened for a while: these signals still count as
+    /// blocked for whoever asks whether they are ignored.
+    pub real_blocked: u64,
     /// sigaltstack(2).
     pub altstack: StackT,
     /// Absolute end (ns, CLOCK_MONOTONIC) and user pointer of an interrupted sleep for

@@ -75,10 +75,9 @@ pub fn send_signal(info: &SigInfo, task: &Arc<Task>, target: Target) -> Result {
     prepare_stop_cont(sig, task);
     let action = &actions[sig as usize - 1];
     let forced = info.si_code == SI_KERNEL || info.si_code > 0;
-    if protected(task, action, sig, forced) {
-        return Ok(());
-    }
-    if action_ignores(action, sig) && !task.blocks(sig) {
+    // A blocked signal is kept, whatever its action: that may change, or sigtimedwait takes it.
+    let kept = task.blocks(sig) || in_set(task.sigctx.lock().real_blocked, sig);
+    if !kept && (protected(task, action, sig, forced) || action_ignores(action, sig)) {
         return Ok(());
     }
     queue_signal(info, task, target)?;
@@ -112,9 +111,17 @@ fn continue_group(task: &Arc<Task>) {
         wake_up_state(&thread, state::TASK_STOPPED);
     }
     if was_stopped || was_stopping {
-        let tell = if was_stopped { sigflags::CLD_CONTINUED } else { sigflags::CLD_STOPPED };
-        signal.flags.fetch_and(!sigflags::STOP_STOPPED, Ordering::AcqRel);
-        signal.flags.fetch_or(sigflags::STOP_CONTINUED | tell, Ordering::AcqRel);
+        let tell = if was_stopped {
+            sigflags::CLD_CONTINUED
+        } else {
+            sigflags::CLD_STOPPED
+        };
+        signal
+            .flags
+            .fetch_and(!sigflags::STOP_STOPPED, Ordering::AcqRel);
+        signal
+            .flags
+            .fetch_or(sigflags::STOP_CONTINUED | tell, Ordering::AcqRel);
         signal.group_exit_code.store(0, Ordering::Relaxed);
     }
 }
@@ -157,7 +164,10 @@ fn choose_thread(sig: i32, task: &Arc<Task>, target: Target) -> Option<Arc<Task>
     if target == Target::Thread {
         return None;
     }
-    task.signal.thread_list().into_iter().find(|thread| wants_signal(sig, thread))
+    task.signal
+        .thread_list()
+        .into_iter()
+        .find(|thread| wants_signal(sig, thread))
 }
 
 fn wants_signal(sig: i32, task: &Task) -> bool {
@@ -192,7 +202,9 @@ fn zap_group(sig: i32, task: &Arc<Task>) {
     let signal = &task.signal;
     signal.group_exit_code.store(sig, Ordering::Relaxed);
     signal.group_stop_count.store(0, Ordering::Relaxed);
-    signal.flags.fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
+    signal
+        .flags
+        .fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
     for thread in signal.thread_list() {
         thread.pending.lock().set |= sigmask(SIGKILL);
         signal_wake_up(&thread, true);
@@ -261,7 +273,9 @@ pub fn force_sig_info(info: &SigInfo) {
             task.blocked.fetch_and(!sigmask(sig), Ordering::Relaxed);
         }
         if action.handler == SIG_DFL {
-            task.signal.flags.fetch_and(!sigflags::UNKILLABLE, Ordering::Relaxed);
+            task.signal
+                .flags
+                .fetch_and(!sigflags::UNKILLABLE, Ordering::Relaxed);
         }
     }
     let _ = send_signal(info, &task, Target::Thread);

@@ -12,14 +12,19 @@ use crate::mm::UserAddr;
 use crate::mm::uaccess::{get_user, put_user};
 
 fn check_sigset_size(size: usize) -> Result {
-    if size == SIGSET_SIZE { Ok(()) } else { Err(Errno::EINVAL) }
+    if size == SIGSET_SIZE {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Replaces the mask of the running task; SIGKILL and SIGSTOP stay unblocked
 /// (Linux: `set_current_blocked`).
 pub fn set_current_blocked(mask: u64) {
     let task = current();
-    task.blocked.store(mask & !SIG_KERNEL_ONLY_MASK, Ordering::Relaxed);
+    task.blocked
+        .store(mask & !SIG_KERNEL_ONLY_MASK, Ordering::Relaxed);
     task.recalc_sigpending();
     if !task.signal_pending() {
         return;
@@ -61,7 +66,11 @@ pub fn sys_rt_sigprocmask(how: i32, set: UserAddr, old: UserAddr, size: usize) -
 /// rt_sigaction(2).
 pub fn sys_rt_sigaction(sig: i32, act: UserAddr, old: UserAddr, size: usize) -> Result {
     check_sigset_size(size)?;
-    let new: Option<KernelSigaction> = if act.is_null() { None } else { Some(get_user(act)?) };
+    let new: Option<KernelSigaction> = if act.is_null() {
+        None
+    } else {
+        Some(get_user(act)?)
+    };
     let before = do_sigaction(sig, new)?;
     if !old.is_null() {
         put_user(old, &before)?;
@@ -82,8 +91,8 @@ fn do_sigaction(sig: i32, new: Option<KernelSigaction>) -> Result<KernelSigactio
     if let Some(mut action) = new {
         action.mask &= !SIG_KERNEL_ONLY_MASK;
         *slot = action;
-        let ignores = action.handler == SIG_IGN
-            || action.handler == SIG_DFL && sig_ignored_by_default(sig);
+        let ignores =
+            action.handler == SIG_IGN || action.handler == SIG_DFL && sig_ignored_by_default(sig);
         if ignores {
             // POSIX: setting a signal to be ignored discards pending ones, blocked or not.
             task.signal.shared_pending.lock().flush(sigmask(sig));
@@ -160,12 +169,20 @@ fn wait_for_signal() {
 
 /// rt_sigtimedwait(2): takes a signal of the set without running a handler.
 /// Errors: EAGAIN at the end of the time, EINTR, EINVAL.
-pub fn sys_rt_sigtimedwait(set: UserAddr, info: UserAddr, timeout: UserAddr, size: usize) -> Result<i32> {
+pub fn sys_rt_sigtimedwait(
+    set: UserAddr,
+    info: UserAddr,
+    timeout: UserAddr,
+    size: usize,
+) -> Result<i32> {
     check_sigset_size(size)?;
     let wanted: u64 = get_user::<u64>(set)? & !SIG_KERNEL_ONLY_MASK;
     let deadline = match timeout.is_null() {
         true => None,
-        false => Some(time::ktime_get().saturating_add(time::timespec_to_ns(&get_user::<Timespec>(timeout)?)?)),
+        false => Some(
+            time::ktime_get()
+                .saturating_add(time::timespec_to_ns(&get_user::<Timespec>(timeout)?)?),
+        ),
     };
     let found = sigtimedwait(wanted, deadline)?;
     if !info.is_null() {
@@ -184,10 +201,12 @@ fn sigtimedwait(wanted: u64, deadline: Option<u64>) -> Result<SigInfo> {
     // While we sleep the wanted signals are unblocked, so that they wake us.
     let task = current();
     let blocked = task.blocked.load(Ordering::Relaxed);
+    task.sigctx.lock().real_blocked = blocked;
     task.blocked.store(blocked & !wanted, Ordering::Relaxed);
     task.recalc_sigpending();
     let timed_out = time::sleep_until_interruptible(deadline).is_ok();
     task.blocked.store(blocked, Ordering::Relaxed);
+    task.sigctx.lock().real_blocked = 0;
     match dequeue_signal(!wanted) {
         Some(info) => Ok(info),
         None if timed_out => Err(Errno::EAGAIN),
@@ -197,7 +216,11 @@ fn sigtimedwait(wanted: u64, deadline: Option<u64>) -> Result<SigInfo> {
 
 /// sigaltstack(2).
 pub fn sys_sigaltstack(regs: &mut crate::arch::PtRegs, new: UserAddr, old: UserAddr) -> Result {
-    let requested: Option<StackT> = if new.is_null() { None } else { Some(get_user(new)?) };
+    let requested: Option<StackT> = if new.is_null() {
+        None
+    } else {
+        Some(get_user(new)?)
+    };
     let task = current();
     let before = task.sigctx.lock().altstack;
     let inside = on_altstack(&before, regs.sp());
@@ -226,9 +249,16 @@ pub fn on_altstack(stack: &StackT, sp: u64) -> bool {
 fn check_altstack(stack: StackT) -> Result<StackT> {
     let mode = stack.ss_flags as u32 & !SS_AUTODISARM;
     match mode {
-        SS_DISABLE => Ok(StackT { ss_sp: 0, ss_size: 0, ..stack }),
+        SS_DISABLE => Ok(StackT {
+            ss_sp: 0,
+            ss_size: 0,
+            ..stack
+        }),
         0 | SS_ONSTACK if stack.ss_size < MINSIGSTKSZ => Err(Errno::ENOMEM),
-        0 | SS_ONSTACK => Ok(StackT { ss_flags: stack.ss_flags & !(SS_ONSTACK as i32), ..stack }),
+        0 | SS_ONSTACK => Ok(StackT {
+            ss_flags: stack.ss_flags & !(SS_ONSTACK as i32),
+            ..stack
+        }),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -251,13 +281,19 @@ pub fn sys_rt_sigreturn(regs: &mut crate::arch::PtRegs) -> Result<i64> {
 pub fn sys_restart_syscall() -> Result<i64> {
     let block = current().sigctx.lock().restart.take();
     match block {
-        Some(RestartBlock::Nanosleep { clock, expires_ns, remaining }) => {
+        Some(RestartBlock::Nanosleep {
+            clock,
+            expires_ns,
+            remaining,
+        }) => {
             time::posix::nanosleep_restart(clock, expires_ns, remaining)?;
             Ok(0)
         }
-        Some(RestartBlock::Poll { fds, nfds, expires_ns }) => {
-            crate::fs::select::poll_restart(UserAddr::new(fds), nfds, expires_ns).map(i64::from)
-        }
+        Some(RestartBlock::Poll {
+            fds,
+            nfds,
+            expires_ns,
+        }) => crate::fs::select::poll_restart(UserAddr::new(fds), nfds, expires_ns).map(i64::from),
         None => Err(Errno::EINTR),
     }
 }

@@ -44,8 +44,12 @@ struct Base {
     sequence: u64,
 }
 
-static BASES: [IrqSpinLock<Base>; NR_CPUS] =
-    [const { SpinLock::new(Base { queue: BTreeMap::new(), sequence: 0 }) }; NR_CPUS];
+static BASES: [IrqSpinLock<Base>; NR_CPUS] = [const {
+    SpinLock::new(Base {
+        queue: BTreeMap::new(),
+        sequence: 0,
+    })
+}; NR_CPUS];
 
 /// Expiry of the first timer of each CPU, so that the tick can look without the lock.
 static NEXT_EVENT: [AtomicU64; NR_CPUS] = [const { AtomicU64::new(u64::MAX) }; NR_CPUS];
@@ -53,7 +57,10 @@ static NEXT_EVENT: [AtomicU64; NR_CPUS] = [const { AtomicU64::new(u64::MAX) }; N
 impl HrTimer {
     /// A timer that is not running (Linux: `hrtimer_init`).
     pub fn new(function: impl Fn() -> Restart + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { function: Box::new(function), queued: SpinLock::new(None) })
+        Arc::new(Self {
+            function: Box::new(function),
+            queued: SpinLock::new(None),
+        })
     }
 
     /// (Re)starts it for `expires_ns`, ns of CLOCK_MONOTONIC (Linux: `hrtimer_start`).
@@ -211,6 +218,8 @@ pub fn describe(cpu: usize, text: &mut String) {
     let base = BASES[cpu].lock();
     for (index, (expires, _)) in base.queue.keys().enumerate() {
         let left = *expires as i64 - now as i64;
-        text.push_str(&format!(" #{index}: expires at {expires} nsecs [in {left} nsecs]\n"));
+        text.push_str(&format!(
+            " #{index}: expires at {expires} nsecs [in {left} nsecs]\n"
+        ));
     }
 }

@@ -50,12 +50,16 @@ impl CpuTimer {
             self.left.store(left - ns, Ordering::Relaxed);
             return false;
         }
-        self.left.store(self.interval.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.left
+            .store(self.interval.load(Ordering::Relaxed), Ordering::Relaxed);
         true
     }
 
     fn get(&self) -> (u64, u64) {
-        (self.left.load(Ordering::Relaxed), self.interval.load(Ordering::Relaxed))
+        (
+            self.left.load(Ordering::Relaxed),
+            self.interval.load(Ordering::Relaxed),
+        )
     }
 
     fn set(&self, value: u64, interval: u64) {
@@ -150,7 +154,10 @@ fn get_itimer(which: i32) -> Result<Itimerval> {
         ITIMER_PROF => timers.prof.get(),
         _ => return Err(Errno::EINVAL),
     };
-    Ok(Itimerval { it_interval: ns_to_timeval(interval), it_value: ns_to_timeval(value) })
+    Ok(Itimerval {
+        it_interval: ns_to_timeval(interval),
+        it_value: ns_to_timeval(value),
+    })
 }
 
 /// The process's leader: its timers must not die with a thread.
@@ -177,8 +184,15 @@ pub fn sys_getitimer(which: i32, value: UserAddr) -> Result {
 
 /// setitimer(2).
 pub fn sys_setitimer(which: i32, new: UserAddr, old: UserAddr) -> Result {
-    let value: Itimerval = if new.is_null() { Itimerval::default() } else { get_user(new)? };
-    let (first, interval) = (timeval_to_ns(&value.it_value)?, timeval_to_ns(&value.it_interval)?);
+    let value: Itimerval = if new.is_null() {
+        Itimerval::default()
+    } else {
+        get_user(new)?
+    };
+    let (first, interval) = (
+        timeval_to_ns(&value.it_value)?,
+        timeval_to_ns(&value.it_interval)?,
+    );
     let before = get_itimer(which)?;
     set_itimer(which, first, interval)?;
     if !old.is_null() {

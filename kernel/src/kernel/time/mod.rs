@@ -44,7 +44,9 @@ pub fn timespec_to_ns(time: &Timespec) -> Result<u64> {
     if time.tv_sec < 0 || !(0..NSEC_PER_SEC as i64).contains(&time.tv_nsec) {
         return Err(Errno::EINVAL);
     }
-    Ok((time.tv_sec as u64).saturating_mul(NSEC_PER_SEC).saturating_add(time.tv_nsec as u64))
+    Ok((time.tv_sec as u64)
+        .saturating_mul(NSEC_PER_SEC)
+        .saturating_add(time.tv_nsec as u64))
 }
 
 /// Nanoseconds of a non-negative time. Errors: EINVAL.
@@ -52,17 +54,25 @@ pub fn timeval_to_ns(time: &Timeval) -> Result<u64> {
     if time.tv_sec < 0 || !(0..1_000_000).contains(&time.tv_usec) {
         return Err(Errno::EINVAL);
     }
-    Ok((time.tv_sec as u64).saturating_mul(NSEC_PER_SEC).saturating_add(time.tv_usec as u64 * 1000))
+    Ok((time.tv_sec as u64)
+        .saturating_mul(NSEC_PER_SEC)
+        .saturating_add(time.tv_usec as u64 * 1000))
 }
 
 /// Seconds and nanoseconds.
 pub fn ns_to_timespec(ns: u64) -> Timespec {
-    Timespec { tv_sec: (ns / NSEC_PER_SEC) as i64, tv_nsec: (ns % NSEC_PER_SEC) as i64 }
+    Timespec {
+        tv_sec: (ns / NSEC_PER_SEC) as i64,
+        tv_nsec: (ns % NSEC_PER_SEC) as i64,
+    }
 }
 
 /// Seconds and microseconds, rounded down.
 pub fn ns_to_timeval(ns: u64) -> Timeval {
-    Timeval { tv_sec: (ns / NSEC_PER_SEC) as i64, tv_usec: (ns % NSEC_PER_SEC / 1000) as i64 }
+    Timeval {
+        tv_sec: (ns / NSEC_PER_SEC) as i64,
+        tv_usec: (ns % NSEC_PER_SEC / 1000) as i64,
+    }
 }
 
 /// Clock ticks as user space counts them.

@@ -7,7 +7,7 @@ use uapi::times::Tms;
 
 use super::{
     NSEC_PER_SEC, TICK_NSEC, hrtimer, jiffies, ktime_get, ktime_get_boottime, ktime_get_real,
-    nsec_to_clock_t, ns_to_timespec, ns_to_timeval, timekeeping, timespec_to_ns, timeval_to_ns,
+    ns_to_timespec, ns_to_timeval, nsec_to_clock_t, timekeeping, timespec_to_ns, timeval_to_ns,
 };
 use crate::kernel::sched::current;
 use crate::kernel::sched::wait::WaitQueueHead;
@@ -68,11 +68,18 @@ pub fn sys_clock_getres(clock: i32, resolution: UserAddr) -> Result {
     if resolution.is_null() {
         return Ok(());
     }
-    put_user(resolution, &ns_to_timespec(if coarse { TICK_NSEC } else { 1 }))
+    put_user(
+        resolution,
+        &ns_to_timespec(if coarse { TICK_NSEC } else { 1 }),
+    )
 }
 
 fn check_may_set_time() -> Result {
-    if current().cred().has_cap(CAP_SYS_TIME) { Ok(()) } else { Err(Errno::EPERM) }
+    if current().cred().has_cap(CAP_SYS_TIME) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 /// clock_settime(2). Errors: EINVAL for a clock that cannot be set, EPERM.
@@ -153,7 +160,12 @@ pub fn sys_nanosleep(request: UserAddr, remaining: UserAddr) -> Result {
 }
 
 /// clock_nanosleep(2). Errors: EINVAL, EOPNOTSUPP, EINTR.
-pub fn sys_clock_nanosleep(clock: i32, flags: u32, request: UserAddr, remaining: UserAddr) -> Result {
+pub fn sys_clock_nanosleep(
+    clock: i32,
+    flags: u32,
+    request: UserAddr,
+    remaining: UserAddr,
+) -> Result {
     check_sleep_clock(clock)?;
     let ns = timespec_to_ns(&get_user::<Timespec>(request)?)?;
     if flags & TIMER_ABSTIME == 0 {
@@ -169,7 +181,9 @@ pub fn sys_clock_nanosleep(clock: i32, flags: u32, request: UserAddr, remaining:
 fn check_sleep_clock(clock: i32) -> Result {
     match clock {
         CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI => Ok(()),
-        CLOCK_PROCESS_CPUTIME_ID | CLOCK_MONOTONIC_RAW | CLOCK_REALTIME_COARSE
+        CLOCK_PROCESS_CPUTIME_ID
+        | CLOCK_MONOTONIC_RAW
+        | CLOCK_REALTIME_COARSE
         | CLOCK_MONOTONIC_COARSE => Err(Errno::EOPNOTSUPP),
         _ => Err(Errno::EINVAL),
     }
@@ -193,7 +207,11 @@ pub fn nanosleep_restart(clock: i32, expires_ns: u64, remaining: u64) -> Result 
     if remaining != 0 {
         put_user(UserAddr::new(remaining), &ns_to_timespec(left))?;
     }
-    let block = RestartBlock::Nanosleep { clock, expires_ns, remaining };
+    let block = RestartBlock::Nanosleep {
+        clock,
+        expires_ns,
+        remaining,
+    };
     current().sigctx.lock().restart = Some(block);
     Err(Errno::ERESTART_RESTARTBLOCK)
 }

@@ -53,7 +53,9 @@ fn this_cpu() -> usize {
 pub fn clockevents_register_device(cpu: usize, device: Arc<dyn ClockEventDevice>) {
     pr_debug!("clockevents: CPU{}: using {}", cpu, device.name());
     *TICK[cpu].device.lock() = Some(device);
-    TICK[cpu].next_tick.store(ktime_get() + TICK_NSEC, Ordering::Relaxed);
+    TICK[cpu]
+        .next_tick
+        .store(ktime_get() + TICK_NSEC, Ordering::Relaxed);
     reprogram();
 }
 
@@ -66,7 +68,10 @@ pub fn clockevent_name(cpu: usize) -> Option<&'static str> {
 pub(super) fn reprogram() {
     let cpu = this_cpu();
     let tick = &TICK[cpu];
-    let next = tick.next_tick.load(Ordering::Relaxed).min(hrtimer::next_event(cpu));
+    let next = tick
+        .next_tick
+        .load(Ordering::Relaxed)
+        .min(hrtimer::next_event(cpu));
     if next != tick.programmed.swap(next, Ordering::Relaxed) {
         tick.program(next);
     }
@@ -152,7 +157,8 @@ pub fn tick_nohz_idle_exit() {
     }
     let now = ktime_get();
     timer::advance_jiffies(now / TICK_NSEC);
-    tick.next_tick.store((now / TICK_NSEC + 1) * TICK_NSEC, Ordering::Relaxed);
+    tick.next_tick
+        .store((now / TICK_NSEC + 1) * TICK_NSEC, Ordering::Relaxed);
     reprogram();
 }
 

@@ -37,7 +37,11 @@ struct Copy {
 
 impl Copy {
     const fn new() -> Self {
-        Self { cycle_last: AtomicU64::new(0), mult: AtomicU64::new(0), base_ns: AtomicU64::new(0) }
+        Self {
+            cycle_last: AtomicU64::new(0),
+            mult: AtomicU64::new(0),
+            base_ns: AtomicU64::new(0),
+        }
     }
 
     fn set(&self, cycle_last: u64, mult: u64, base_ns: u64) {
@@ -55,7 +59,10 @@ struct Latch {
 
 impl Latch {
     const fn new() -> Self {
-        Self { seq: AtomicU64::new(0), copies: [Copy::new(), Copy::new()] }
+        Self {
+            seq: AtomicU64::new(0),
+            copies: [Copy::new(), Copy::new()],
+        }
     }
 
     /// Only one writer at a time.
@@ -117,8 +124,10 @@ struct Timekeeper {
     sources: Vec<Arc<dyn ClockSource>>,
 }
 
-static TIMEKEEPER: IrqSpinLock<Timekeeper> =
-    SpinLock::new(Timekeeper { source: None, sources: Vec::new() });
+static TIMEKEEPER: IrqSpinLock<Timekeeper> = SpinLock::new(Timekeeper {
+    source: None,
+    sources: Vec::new(),
+});
 static MONOTONIC: Latch = Latch::new();
 static SOURCE_MASK: AtomicU64 = AtomicU64::new(u64::MAX);
 /// CLOCK_REALTIME minus CLOCK_MONOTONIC, ns.
@@ -178,11 +187,17 @@ pub fn clocksource_register(source: Arc<dyn ClockSource>) {
     let max_ns = cycles_to_ns(mask, mult_for(freq)) / 2;
     pr_info!(
         "clocksource: {}: mask: {:#x} max_cycles: {:#x}, max_idle_ns: {} ns",
-        source.name(), mask, mask / 2, max_ns
+        source.name(),
+        mask,
+        mask / 2,
+        max_ns
     );
     let mut keeper = TIMEKEEPER.lock();
     keeper.sources.push(source.clone());
-    let better = keeper.source.as_ref().is_none_or(|s| source.rating() > s.rating());
+    let better = keeper
+        .source
+        .as_ref()
+        .is_none_or(|s| source.rating() > s.rating());
     if better {
         let base = now_locked(&keeper);
         select(&mut keeper, source.clone(), base);
@@ -201,7 +216,11 @@ fn now_locked(keeper: &Timekeeper) -> u64 {
 /// Names of the sources, best first, and of the current one.
 pub fn clocksource_names() -> (Vec<&'static str>, &'static str) {
     let keeper = TIMEKEEPER.lock();
-    let mut sources: Vec<_> = keeper.sources.iter().map(|s| (s.rating(), s.name())).collect();
+    let mut sources: Vec<_> = keeper
+        .sources
+        .iter()
+        .map(|s| (s.rating(), s.name()))
+        .collect();
     sources.sort_by(|a, b| b.cmp(a));
     let current = keeper.source.as_ref().map_or("jiffies", |s| s.name());
     (sources.into_iter().map(|(_, name)| name).collect(), current)

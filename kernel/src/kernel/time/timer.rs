@@ -49,7 +49,10 @@ pub struct TimerWheel<T> {
 impl<T> TimerWheel<T> {
     /// An empty wheel; it allocates its buckets with the first timer.
     pub const fn new() -> Self {
-        Self { clk: 0, buckets: Vec::new() }
+        Self {
+            clk: 0,
+            buckets: Vec::new(),
+        }
     }
 
     /// Adds an entry that fires at jiffy `expires` or a little later; returns its bucket.
@@ -65,7 +68,10 @@ impl<T> TimerWheel<T> {
     fn bucket_of(&self, expires: u64) -> usize {
         let expires = expires.max(self.clk);
         let delta = expires - self.clk;
-        let level = (1..LVL_DEPTH).rev().find(|l| delta >= level_start(*l)).unwrap_or(0);
+        let level = (1..LVL_DEPTH)
+            .rev()
+            .find(|l| delta >= level_start(*l))
+            .unwrap_or(0);
         let max = level_start(LVL_DEPTH) - 1;
         let expires = if delta > max { self.clk + max } else { expires };
         // Round up, so that a timer never fires early; level 0 is exact.
@@ -109,7 +115,11 @@ impl<T> TimerWheel<T> {
 
     /// The jiffy at which the next entry may fire; `None` when there is none.
     pub fn next_expiry(&self) -> Option<u64> {
-        self.buckets.iter().flatten().map(|(expires, _)| (*expires).max(self.clk)).min()
+        self.buckets
+            .iter()
+            .flatten()
+            .map(|(expires, _)| (*expires).max(self.clk))
+            .min()
     }
 
     /// Number of entries.
@@ -158,7 +168,10 @@ pub fn init_timers() {
 impl Timer {
     /// A timer that is not running (Linux: `timer_setup`).
     pub fn new(function: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { function: Box::new(function), queued: SpinLock::new(None) })
+        Arc::new(Self {
+            function: Box::new(function),
+            queued: SpinLock::new(None),
+        })
     }
 
     /// (Re)starts the timer for jiffy `expires`; true if it was running (Linux: `mod_timer`).
@@ -169,7 +182,11 @@ impl Timer {
         let guard = preempt_disable();
         let cpu = crate::arch::smp_processor_id();
         let bucket = BASES[cpu].lock().add(expires, self.clone());
-        *place = Some(Place { cpu, bucket, expires });
+        *place = Some(Place {
+            cpu,
+            bucket,
+            expires,
+        });
         drop(guard);
         was_pending
     }
@@ -195,7 +212,10 @@ impl Timer {
             return false;
         };
         // Not found: the softirq has taken it and is about to call it.
-        BASES[old.cpu].lock().remove(old.bucket, |entry| Arc::ptr_eq(entry, self)).is_some()
+        BASES[old.cpu]
+            .lock()
+            .remove(old.bucket, |entry| Arc::ptr_eq(entry, self))
+            .is_some()
     }
 }
 
@@ -242,7 +262,9 @@ mod tests {
     fn a_far_timer_fires_late_by_an_eighth_at_most_and_never_early() {
         let mut state = 7u64;
         for _ in 0..2000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             let start = state >> 44;
             let delta = (state >> 20) % 20_000;
             let mut wheel = TimerWheel::new();
@@ -251,7 +273,10 @@ mod tests {
             let mut now = start;
             while wheel.expire(now).is_empty() {
                 now += 1;
-                assert!(now <= start + delta + delta / 8 + 2, "late: {start} + {delta}, now {now}");
+                assert!(
+                    now <= start + delta + delta / 8 + 2,
+                    "late: {start} + {delta}, now {now}"
+                );
             }
             assert!(now >= start + delta, "early: {start} + {delta}, now {now}");
         }

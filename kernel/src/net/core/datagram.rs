@@ -7,7 +7,7 @@ use uapi::socket::*;
 
 use crate::fs::sleep_lock::SleepLock;
 use crate::net::core::skbuff::SkBuff;
-use crate::net::core::sock::{RecvMsg, SockCommon, Turn, RCV_SHUTDOWN};
+use crate::net::core::sock::{RCV_SHUTDOWN, RecvMsg, SockCommon, Turn};
 use crate::prelude::*;
 
 /// Packets with what the protocol notes about each.
@@ -46,7 +46,11 @@ impl<M: Clone> DatagramQueue<M> {
     }
     /// Bytes of the first packet, 0 for none.
     pub fn first_len(&self) -> usize {
-        self.list.lock().packets.front().map_or(0, |(data, _)| data.len())
+        self.list
+            .lock()
+            .packets
+            .front()
+            .map_or(0, |(data, _)| data.len())
     }
     /// Memory in use, bytes, and packets that found no room.
     pub fn usage(&self) -> (usize, u64) {
@@ -129,7 +133,9 @@ impl<M: Clone> DatagramQueue<M> {
         while copied < wanted {
             let piece = {
                 let list = self.list.lock();
-                list.packets.front().and_then(|(data, _)| data.piece(copied))
+                list.packets
+                    .front()
+                    .and_then(|(data, _)| data.piece(copied))
             };
             let Some((page, offset, here)) = piece else {
                 break;
@@ -149,5 +155,9 @@ pub fn finish(msg: &mut RecvMsg<'_, '_>, len: usize, copied: usize) -> usize {
     if len > copied {
         msg.out_flags |= MSG_TRUNC;
     }
-    if msg.flags & MSG_TRUNC != 0 { len } else { copied }
+    if msg.flags & MSG_TRUNC != 0 {
+        len
+    } else {
+        copied
+    }
 }

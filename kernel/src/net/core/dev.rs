@@ -51,7 +51,11 @@ impl NetDevice {
     /// IFF_*, with those that say what it does now (Linux: `dev_get_flags`).
     pub fn flags(&self) -> u32 {
         let flags = self.flags.load(Ordering::Acquire);
-        let running = if flags & IFF_UP != 0 { IFF_RUNNING | IFF_LOWER_UP } else { 0 };
+        let running = if flags & IFF_UP != 0 {
+            IFF_RUNNING | IFF_LOWER_UP
+        } else {
+            0
+        };
         flags | running
     }
     /// Whether packets pass.

@@ -33,8 +33,14 @@ pub fn dev_ioctl(cmd: u32, arg: UserAddr) -> Result<i64> {
             request.ifr_name[..dev.name.len()].copy_from_slice(dev.name.as_bytes());
             put_user(arg, &request)?;
         }
-        SIOCGIFFLAGS..=SIOCSIFMTU | SIOCSIFHWADDR..=SIOCGIFHWADDR | SIOCGIFINDEX
-        | SIOCGIFTXQLEN | SIOCSIFTXQLEN | SIOCETHTOOL | SIOCGIFMAP | SIOCSIFMAP => {
+        SIOCGIFFLAGS..=SIOCSIFMTU
+        | SIOCSIFHWADDR..=SIOCGIFHWADDR
+        | SIOCGIFINDEX
+        | SIOCGIFTXQLEN
+        | SIOCSIFTXQLEN
+        | SIOCETHTOOL
+        | SIOCGIFMAP
+        | SIOCSIFMAP => {
             interface(cmd, arg)?;
         }
         _ => return Err(Errno::ENOTTY),
@@ -43,13 +49,20 @@ pub fn dev_ioctl(cmd: u32, arg: UserAddr) -> Result<i64> {
 }
 
 fn privileged() -> Result {
-    if may_administrate() { Ok(()) } else { Err(Errno::EPERM) }
+    if may_administrate() {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 /// The name up to its NUL. Errors: EINVAL when it is no text.
 fn name_of(request: &Ifreq) -> Result<&str> {
     let bytes = &request.ifr_name[..IFNAMSIZ - 1];
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
     core::str::from_utf8(&bytes[..end]).map_err(|_| Errno::EINVAL)
 }
 

@@ -225,7 +225,11 @@ fn check_creds(claim: &Ucred, tgid: i32, cred: &Cred) -> Result {
     let pid_ok = claim.pid == tgid || cred.has_cap(CAP_SYS_ADMIN);
     let uid_ok = [cred.uid, cred.euid, cred.suid].contains(&claim.uid) || cred.has_cap(CAP_SETUID);
     let gid_ok = [cred.gid, cred.egid, cred.sgid].contains(&claim.gid) || cred.has_cap(CAP_SETGID);
-    if pid_ok && uid_ok && gid_ok { Ok(()) } else { Err(Errno::EPERM) }
+    if pid_ok && uid_ok && gid_ok {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 /// The room that a receiver offers for control messages.
@@ -306,7 +310,9 @@ impl ControlBuffer {
                 break;
             };
             let slot = self.at.checked_add((Cmsghdr::SIZE + 4 * installed) as u64);
-            let written = slot.ok_or(Errno::EFAULT).and_then(|at| put_user(at, &fd.number()));
+            let written = slot
+                .ok_or(Errno::EFAULT)
+                .and_then(|at| put_user(at, &fd.number()));
             if written.is_err() {
                 self.truncated = true;
                 break;
@@ -336,7 +342,11 @@ impl ControlBuffer {
             self.put(SOL_SOCKET, SCM_CREDENTIALS, &bytes)?;
         }
         let files = core::mem::take(&mut scm.files);
-        if files.is_empty() { Ok(()) } else { self.put_files(files, flags) }
+        if files.is_empty() {
+            Ok(())
+        } else {
+            self.put_files(files, flags)
+        }
     }
 }
 
@@ -363,7 +373,10 @@ mod tests {
         bytes.extend(message(0, 8, &[9; 12]));
         let mut rest = bytes.as_slice();
         let first = next_cmsg(&mut rest).unwrap().unwrap();
-        assert_eq!((first.level, first.kind, first.data), (1, 1, &[1, 2, 3, 4][..]));
+        assert_eq!(
+            (first.level, first.kind, first.data),
+            (1, 1, &[1, 2, 3, 4][..])
+        );
         let second = next_cmsg(&mut rest).unwrap().unwrap();
         assert_eq!((second.level, second.kind, second.data.len()), (0, 8, 12));
         assert_eq!(next_cmsg(&mut rest), Ok(None));
@@ -374,7 +387,11 @@ mod tests {
         for len in [0u64, 15, 21, u64::MAX, u64::MAX - 7] {
             let mut bytes = message(1, 1, &[0; 4])[..20].to_vec();
             bytes[..8].copy_from_slice(&len.to_le_bytes());
-            assert_eq!(next_cmsg(&mut bytes.as_slice()), Err(Errno::EINVAL), "{len}");
+            assert_eq!(
+                next_cmsg(&mut bytes.as_slice()),
+                Err(Errno::EINVAL),
+                "{len}"
+            );
         }
         assert_eq!(next_cmsg(&mut &[0u8; 15][..]), Ok(None));
     }
@@ -390,6 +407,17 @@ mod tests {
         assert_eq!(claim(8, 1000, 100), Err(Errno::EPERM));
         assert_eq!(claim(7, 0, 100), Err(Errno::EPERM));
         assert_eq!(claim(7, 1000, 0), Err(Errno::EPERM));
-        assert_eq!(check_creds(&Ucred { pid: 1, uid: 5, gid: 5 }, 7, &Cred::root()), Ok(()));
+        assert_eq!(
+            check_creds(
+                &Ucred {
+                    pid: 1,
+                    uid: 5,
+                    gid: 5
+                },
+                7,
+                &Cred::root()
+            ),
+            Ok(())
+        );
     }
 }

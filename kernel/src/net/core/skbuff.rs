@@ -56,7 +56,11 @@ impl SkBuff {
             }
             skb.pages = Pages::Many(pages);
         }
-        if skb.len < len { Err(Errno::EFAULT) } else { Ok(skb) }
+        if skb.len < len {
+            Err(Errno::EFAULT)
+        } else {
+            Ok(skb)
+        }
     }
 
     /// Copies up to one page's worth of bytes; stops early where memory is not readable.
@@ -121,7 +125,11 @@ impl SkBuff {
     pub fn piece(&self, skip: usize) -> Option<(PageRef, usize, usize)> {
         let left = self.len.checked_sub(skip).filter(|&left| left > 0)?;
         let (page, offset) = self.locate(skip)?;
-        Some((page.clone(), offset, left.min(PAGE_SIZE.saturating_sub(offset))))
+        Some((
+            page.clone(),
+            offset,
+            left.min(PAGE_SIZE.saturating_sub(offset)),
+        ))
     }
 
     /// Copies `len` bytes, `skip` behind the front, to `to`; fewer when the room there ends.
@@ -176,7 +184,9 @@ impl SkBuff {
     /// The bytes in one piece, for packets that are parsed.
     pub fn to_vec(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(self.len).map_err(|_| Errno::ENOMEM)?;
+        bytes
+            .try_reserve_exact(self.len)
+            .map_err(|_| Errno::ENOMEM)?;
         bytes.resize(self.len, 0);
         let mut to = IovIter::kernel_dst(&mut bytes);
         self.copy_to(0, self.len, &mut to)?;

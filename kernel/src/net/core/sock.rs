@@ -320,7 +320,10 @@ impl SockCommon {
         ] {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        for (to, from) in [(&self.rcvtimeo, &from.rcvtimeo), (&self.sndtimeo, &from.sndtimeo)] {
+        for (to, from) in [
+            (&self.rcvtimeo, &from.rcvtimeo),
+            (&self.sndtimeo, &from.sndtimeo),
+        ] {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
@@ -371,7 +374,11 @@ impl SockCommon {
     }
     /// Takes the pending error (Linux: `sock_error`); 0 for none.
     pub fn take_error(&self) -> i32 {
-        if self.has_error() { self.err.swap(0, Ordering::AcqRel) } else { 0 }
+        if self.has_error() {
+            self.err.swap(0, Ordering::AcqRel)
+        } else {
+            0
+        }
     }
     /// Fails with the pending error, once.
     #[inline]
@@ -486,5 +493,7 @@ impl Patience {
 
 /// Whether the running task may administrate the network.
 pub fn may_administrate() -> bool {
-    crate::kernel::sched::current().cred().has_cap(CAP_NET_ADMIN)
+    crate::kernel::sched::current()
+        .cred()
+        .has_cap(CAP_NET_ADMIN)
 }

@@ -26,10 +26,18 @@ pub fn set(sk: &SockCommon, name: i32, value: &[u8], cred: &Cred) -> Result {
         return bind_to_device(value);
     }
     let int = int_option(value)?;
-    let privileged = || if cred.has_cap(CAP_NET_ADMIN) { Ok(()) } else { Err(Errno::EPERM) };
+    let privileged = || {
+        if cred.has_cap(CAP_NET_ADMIN) {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
+        }
+    };
     match name {
         SO_DEBUG if int != 0 => {
-            cred.has_cap(CAP_NET_ADMIN).then_some(()).ok_or(Errno::EACCES)?;
+            cred.has_cap(CAP_NET_ADMIN)
+                .then_some(())
+                .ok_or(Errno::EACCES)?;
             sk.set_option(name, true);
         }
         SO_DEBUG | SO_REUSEADDR | SO_REUSEPORT | SO_DONTROUTE | SO_BROADCAST | SO_KEEPALIVE
@@ -108,7 +116,9 @@ fn timeout(value: &[u8]) -> Result<u64> {
     let Ok(seconds) = u64::try_from(time.tv_sec) else {
         return Ok(0);
     };
-    let ns = seconds.saturating_mul(1_000_000_000).saturating_add(time.tv_usec as u64 * 1000);
+    let ns = seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_usec as u64 * 1000);
     Ok(if ns == 0 { FOREVER } else { ns })
 }
 
@@ -119,7 +129,10 @@ fn timeval_of(timeout: u64) -> Timeval {
 
 /// The one interface there is can be named. Errors: ENODEV.
 fn bind_to_device(value: &[u8]) -> Result {
-    let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+    let end = value
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(value.len());
     match &value[..end.min(IFNAMSIZ - 1)] {
         b"" | b"lo" => Ok(()),
         _ => Err(Errno::ENODEV),
@@ -137,8 +150,8 @@ pub fn get(sock: &dyn Sock, name: i32) -> Result<Vec<u8>> {
     let sk = sock.common();
     let int = match name {
         SO_DEBUG | SO_REUSEADDR | SO_REUSEPORT | SO_DONTROUTE | SO_BROADCAST | SO_KEEPALIVE
-        | SO_OOBINLINE | SO_NO_CHECK | SO_PASSCRED | SO_PASSSEC | SO_TIMESTAMP
-        | SO_TIMESTAMPNS | SO_RXQ_OVFL => i32::from(sk.option(name)),
+        | SO_OOBINLINE | SO_NO_CHECK | SO_PASSCRED | SO_PASSSEC | SO_TIMESTAMP | SO_TIMESTAMPNS
+        | SO_RXQ_OVFL => i32::from(sk.option(name)),
         SO_TYPE => sk.kind as i32,
         SO_PROTOCOL => sk.protocol,
         SO_DOMAIN => i32::from(sk.family),
@@ -191,7 +204,13 @@ mod tests {
         assert_eq!(timeout(&value(1, 1_000_000)), Err(Errno::EDOM));
         assert_eq!(timeout(&value(-1, 0)), Ok(0));
         assert_eq!(timeout(&[0; 8]), Err(Errno::EINVAL));
-        assert_eq!(timeval_of(FOREVER), Timeval { tv_sec: 0, tv_usec: 0 });
+        assert_eq!(
+            timeval_of(FOREVER),
+            Timeval {
+                tv_sec: 0,
+                tv_usec: 0
+            }
+        );
     }
 
     #[test]
@@ -200,8 +219,14 @@ mod tests {
         let root = Cred::root();
         set(&sk, SO_PASSCRED, &[1, 0, 0, 0], &root).unwrap();
         assert!(sk.option(SO_PASSCRED) && !sk.option(SO_KEEPALIVE));
-        assert_eq!(set(&sk, SO_TYPE, &[1, 0, 0, 0], &root), Err(Errno::ENOPROTOOPT));
+        assert_eq!(
+            set(&sk, SO_TYPE, &[1, 0, 0, 0], &root),
+            Err(Errno::ENOPROTOOPT)
+        );
         assert_eq!(set(&sk, SO_PASSCRED, &[1, 0], &root), Err(Errno::EINVAL));
-        assert_eq!(set(&sk, SO_BINDTODEVICE, b"eth0\0", &root), Err(Errno::ENODEV));
+        assert_eq!(
+            set(&sk, SO_BINDTODEVICE, b"eth0\0", &root),
+            Err(Errno::ENODEV)
+        );
     }
 }

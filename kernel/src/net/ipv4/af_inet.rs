@@ -129,12 +129,17 @@ impl InetSock {
     }
     /// An option of SOL_IP.
     pub fn get(&self, name: i32) -> i32 {
-        let slot = usize::try_from(name).ok().and_then(|name| self.options.get(name));
+        let slot = usize::try_from(name)
+            .ok()
+            .and_then(|name| self.options.get(name));
         slot.map_or(0, |slot| slot.load(Ordering::Relaxed))
     }
     /// Changes an option of SOL_IP.
     pub fn set(&self, name: i32, value: i32) {
-        if let Some(slot) = usize::try_from(name).ok().and_then(|name| self.options.get(name)) {
+        if let Some(slot) = usize::try_from(name)
+            .ok()
+            .and_then(|name| self.options.get(name))
+        {
             slot.store(value, Ordering::Relaxed);
         }
     }
@@ -164,7 +169,11 @@ impl InetSock {
             || addr.is_multicast()
             || devinet::is_local(addr)
             || free;
-        if fine { Ok(()) } else { Err(Errno::EADDRNOTAVAIL) }
+        if fine {
+            Ok(())
+        } else {
+            Err(Errno::EADDRNOTAVAIL)
+        }
     }
 
     /// bind(2) with a port (Linux: `__inet_bind`). Errors: EADDRNOTAVAIL, EACCES for a low port,
@@ -229,8 +238,16 @@ impl InetSock {
             IP_TOS => self.set(name, int & 0xff),
             IP_MTU_DISCOVER if !(0..=5).contains(&int) => return Err(Errno::EINVAL),
             IP_MTU_DISCOVER => self.set(name, int),
-            IP_PKTINFO | IP_RECVERR | IP_RECVTTL | IP_RECVTOS | IP_FREEBIND | IP_RECVOPTS
-            | IP_BIND_ADDRESS_NO_PORT | IP_MULTICAST_LOOP | IP_MULTICAST_ALL | IP_TRANSPARENT => {
+            IP_PKTINFO
+            | IP_RECVERR
+            | IP_RECVTTL
+            | IP_RECVTOS
+            | IP_FREEBIND
+            | IP_RECVOPTS
+            | IP_BIND_ADDRESS_NO_PORT
+            | IP_MULTICAST_LOOP
+            | IP_MULTICAST_ALL
+            | IP_TRANSPARENT => {
                 self.set(name, i32::from(int != 0));
             }
             IP_HDRINCL if self.common.kind == SOCK_RAW => self.set(name, i32::from(int != 0)),
@@ -245,11 +262,20 @@ impl InetSock {
     /// getsockopt(2) with SOL_IP. Errors: ENOPROTOOPT, ENOTCONN.
     pub fn getsockopt(&self, name: i32) -> Result<Vec<u8>> {
         let int = match name {
-            IP_TTL | IP_TOS | IP_MTU_DISCOVER | IP_PKTINFO | IP_RECVERR | IP_RECVTTL
-            | IP_RECVTOS | IP_FREEBIND | IP_RECVOPTS | IP_BIND_ADDRESS_NO_PORT
-            | IP_MULTICAST_LOOP | IP_MULTICAST_ALL | IP_MULTICAST_TTL | IP_TRANSPARENT => {
-                self.get(name)
-            }
+            IP_TTL
+            | IP_TOS
+            | IP_MTU_DISCOVER
+            | IP_PKTINFO
+            | IP_RECVERR
+            | IP_RECVTTL
+            | IP_RECVTOS
+            | IP_FREEBIND
+            | IP_RECVOPTS
+            | IP_BIND_ADDRESS_NO_PORT
+            | IP_MULTICAST_LOOP
+            | IP_MULTICAST_ALL
+            | IP_MULTICAST_TTL
+            | IP_TRANSPARENT => self.get(name),
             IP_HDRINCL if self.common.kind == SOCK_RAW => self.get(name),
             IP_MTU => {
                 self.names().1.ok_or(Errno::ENOTCONN)?;
@@ -312,7 +338,11 @@ pub struct PacketInfo {
 impl PacketInfo {
     /// When it arrived; the present if that was not noted (Linux does the same).
     fn received_at(&self) -> u64 {
-        if self.stamp != 0 { self.stamp } else { ktime_get_real() }
+        if self.stamp != 0 {
+            self.stamp
+        } else {
+            ktime_get_real()
+        }
     }
 }
 
@@ -354,15 +384,27 @@ mod tests {
             port: 8080,
         };
         let raw = end.to_sockaddr();
-        assert_eq!(raw.as_bytes(), [2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            raw.as_bytes(),
+            [2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
         assert_eq!(Endpoint::parse(&raw), Ok(end));
     }
 
     #[test]
     fn short_and_foreign_addresses_are_refused() {
-        assert_eq!(Endpoint::parse(&SockAddr::new(&[2, 0, 0])), Err(Errno::EINVAL));
-        assert_eq!(Endpoint::parse(&SockAddr::new(&[10; 16])), Err(Errno::EAFNOSUPPORT));
-        assert_eq!(Endpoint::parse_for_bind(&SockAddr::new(&[0; 16])), Ok(Endpoint::NONE));
+        assert_eq!(
+            Endpoint::parse(&SockAddr::new(&[2, 0, 0])),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(
+            Endpoint::parse(&SockAddr::new(&[10; 16])),
+            Err(Errno::EAFNOSUPPORT)
+        );
+        assert_eq!(
+            Endpoint::parse_for_bind(&SockAddr::new(&[0; 16])),
+            Ok(Endpoint::NONE)
+        );
         let mut specific = [0; 16];
         specific[4] = 127;
         let refused = Endpoint::parse_for_bind(&SockAddr::new(&specific));
@@ -372,7 +414,10 @@ mod tests {
     #[test]
     fn options_of_ip_are_checked() {
         let inet = InetSock::new(SOCK_DGRAM, 0, 0);
-        assert_eq!(inet.setsockopt(IP_TTL, &0i32.to_le_bytes()), Err(Errno::EINVAL));
+        assert_eq!(
+            inet.setsockopt(IP_TTL, &0i32.to_le_bytes()),
+            Err(Errno::EINVAL)
+        );
         inet.setsockopt(IP_TTL, &[7]).unwrap();
         assert_eq!(inet.getsockopt(IP_TTL), Ok(vec![7, 0, 0, 0]));
         assert_eq!(inet.setsockopt(IP_HDRINCL, &[1]), Err(Errno::ENOPROTOOPT));

@@ -42,7 +42,11 @@ pub fn mask_of(prefixlen: u8) -> Ipv4Addr {
 pub fn prefix_of(mask: Ipv4Addr) -> Result<u8> {
     let bits = mask.to_bits();
     let len = bits.leading_ones();
-    if bits.count_ones() == len { Ok(len as u8) } else { Err(Errno::EINVAL) }
+    if bits.count_ones() == len {
+        Ok(len as u8)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// The prefix length that an address had before networks had masks (Linux: `inet_abc_len`).
@@ -66,7 +70,11 @@ pub fn addresses() -> Vec<IfAddr> {
 
 /// The main address of an interface or alias.
 pub fn by_label(label: &str) -> Option<IfAddr> {
-    ADDRESSES.lock().iter().find(|ifa| ifa.label == label).cloned()
+    ADDRESSES
+        .lock()
+        .iter()
+        .find(|ifa| ifa.label == label)
+        .cloned()
 }
 
 /// Gives an interface or alias an address in place of the one it had. Errors: EINVAL.
@@ -95,7 +103,10 @@ pub fn set_address(label: &str, addr: Ipv4Addr) -> Result {
 /// Adds an address (RTM_NEWADDR). Errors: EEXIST.
 pub fn add_address(ifa: IfAddr) -> Result {
     let mut list = ADDRESSES.lock();
-    if list.iter().any(|old| old.addr == ifa.addr && old.prefixlen == ifa.prefixlen) {
+    if list
+        .iter()
+        .any(|old| old.addr == ifa.addr && old.prefixlen == ifa.prefixlen)
+    {
         return Err(Errno::EEXIST);
     }
     list.push(ifa);
@@ -105,7 +116,9 @@ pub fn add_address(ifa: IfAddr) -> Result {
 /// Removes an address (RTM_DELADDR). Errors: EADDRNOTAVAIL.
 pub fn del_address(addr: Ipv4Addr, prefixlen: u8) -> Result {
     let mut list = ADDRESSES.lock();
-    let index = list.iter().position(|ifa| ifa.addr == addr && ifa.prefixlen == prefixlen);
+    let index = list
+        .iter()
+        .position(|ifa| ifa.addr == addr && ifa.prefixlen == prefixlen);
     list.remove(index.ok_or(Errno::EADDRNOTAVAIL)?);
     Ok(())
 }
@@ -166,7 +179,9 @@ pub fn is_local(addr: Ipv4Addr) -> bool {
 pub fn source_for(dst: Ipv4Addr) -> Option<Ipv4Addr> {
     let list = ADDRESSES.lock();
     let exact = list.iter().find(|ifa| ifa.addr == dst);
-    exact.or_else(|| list.iter().find(|ifa| ifa.contains(dst))).map(|ifa| ifa.addr)
+    exact
+        .or_else(|| list.iter().find(|ifa| ifa.contains(dst)))
+        .map(|ifa| ifa.addr)
 }
 
 #[cfg(test)]

@@ -36,7 +36,11 @@ impl Route {
         addr.to_bits() & mask == self.dst.to_bits()
     }
     fn flags(&self) -> u16 {
-        let gateway = if self.gateway.is_unspecified() { 0 } else { RTF_GATEWAY };
+        let gateway = if self.gateway.is_unspecified() {
+            0
+        } else {
+            RTF_GATEWAY
+        };
         let host = if self.prefixlen == 32 { RTF_HOST } else { 0 };
         RTF_UP | gateway | host
     }
@@ -149,7 +153,12 @@ pub fn ioctl_route(adds: bool, entry: &Rtentry) -> Result {
     }
     // The metric is one more than it says: 0 means that there is none.
     let metric = u32::try_from(entry.rt_metric.saturating_sub(1)).unwrap_or(0);
-    add(Route { dst, prefixlen, gateway, metric })
+    add(Route {
+        dst,
+        prefixlen,
+        gateway,
+        metric,
+    })
 }
 
 /// An address the way /proc prints it: as a number in the machine's byte order.
@@ -159,7 +168,8 @@ pub fn hex(addr: Ipv4Addr) -> u32 {
 
 /// /proc/net/route (Linux: `fib_route_seq_show`).
 pub(super) fn route_show(text: &mut String) -> Result {
-    let header = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT";
+    let header =
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT";
     writeln!(text, "{header:<127}")?;
     for route in routes() {
         let line = format!(

@@ -131,7 +131,10 @@ mod tests {
         let bytes = build(&HEADER, b"payload").unwrap();
         let packet = Ipv4Packet::new_checked(&bytes[..]).unwrap();
         assert!(packet.verify_checksum());
-        assert_eq!((packet.payload(), packet.hop_limit()), (&b"payload"[..], 64));
+        assert_eq!(
+            (packet.payload(), packet.hop_limit()),
+            (&b"payload"[..], 64)
+        );
         assert_eq!(bytes[1], 0x1c);
         assert_eq!(build(&HEADER, &[0; 65516]).err(), Some(Errno::EMSGSIZE));
     }

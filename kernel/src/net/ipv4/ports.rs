@@ -55,7 +55,8 @@ impl Use {
     fn conflicts(&self, transport: Transport, addr: Ipv4Addr, sharing: Sharing) -> bool {
         let apart = self.addr != addr && !self.addr.is_unspecified() && !addr.is_unspecified();
         let both_reuse = self.sharing.reuse_addr && sharing.reuse_addr;
-        let same_group = sharing.reuse_port.is_some() && self.sharing.reuse_port == sharing.reuse_port;
+        let same_group =
+            sharing.reuse_port.is_some() && self.sharing.reuse_port == sharing.reuse_port;
         let by_address = both_reuse && (transport == Transport::Udp || !self.listens);
         !(apart || by_address || same_group)
     }
@@ -70,7 +71,10 @@ fn try_port(
 ) -> Option<BoundPort> {
     static NEXT_ID: AtomicU64 = AtomicU64::new(1);
     let users = table.entry((transport, port)).or_default();
-    if users.iter().any(|user| user.conflicts(transport, addr, sharing)) {
+    if users
+        .iter()
+        .any(|user| user.conflicts(transport, addr, sharing))
+    {
         return None;
     }
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
@@ -120,13 +124,10 @@ pub fn bind_port(
 }
 
 impl BoundPort {
-    fn set_sharing(
-        &mut self,
-        table: &mut BTreeMap<(Transport, u16), Vec<Use>>,
-        sharing: Sharing,
-    ) {
+    fn set_sharing(&mut self, table: &mut BTreeMap<(Transport, u16), Vec<Use>>, sharing: Sharing) {
         let users = table.get_mut(&(self.transport, self.port));
-        if let Some(user) = users.and_then(|users| users.iter_mut().find(|user| user.id == self.id)) {
+        if let Some(user) = users.and_then(|users| users.iter_mut().find(|user| user.id == self.id))
+        {
             user.sharing = sharing;
         }
     }
@@ -138,7 +139,10 @@ impl BoundPort {
         let Some(users) = table.get_mut(&(self.transport, self.port)) else {
             return Ok(());
         };
-        let me = users.iter().find(|user| user.id == self.id).map(|user| (user.addr, user.sharing));
+        let me = users
+            .iter()
+            .find(|user| user.id == self.id)
+            .map(|user| (user.addr, user.sharing));
         let Some((addr, sharing)) = me else {
             return Ok(());
         };
@@ -148,7 +152,10 @@ impl BoundPort {
         if taken {
             return Err(Errno::EADDRINUSE);
         }
-        users.iter_mut().filter(|user| user.id == self.id).for_each(|user| user.listens = true);
+        users
+            .iter_mut()
+            .filter(|user| user.id == self.id)
+            .for_each(|user| user.listens = true);
         Ok(())
     }
 }
@@ -170,14 +177,23 @@ mod tests {
     use super::*;
 
     const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
-    const ALONE: Sharing = Sharing { reuse_addr: false, reuse_port: None };
-    const REUSE: Sharing = Sharing { reuse_addr: true, reuse_port: None };
+    const ALONE: Sharing = Sharing {
+        reuse_addr: false,
+        reuse_port: None,
+    };
+    const REUSE: Sharing = Sharing {
+        reuse_addr: true,
+        reuse_port: None,
+    };
 
     #[test]
     fn a_port_is_taken_once_and_free_after_close() {
         let bound = bind_port(Transport::Tcp, ANY, 4001, ALONE).unwrap();
         let local = Ipv4Addr::LOCALHOST;
-        assert_eq!(bind_port(Transport::Tcp, local, 4001, REUSE).err(), Some(Errno::EADDRINUSE));
+        assert_eq!(
+            bind_port(Transport::Tcp, local, 4001, REUSE).err(),
+            Some(Errno::EADDRINUSE)
+        );
         assert!(bind_port(Transport::Udp, local, 4001, ALONE).is_ok());
         drop(bound);
         assert!(bind_port(Transport::Tcp, local, 4001, ALONE).is_ok());
@@ -189,7 +205,10 @@ mod tests {
         let two = bind_port(Transport::Tcp, ANY, 4002, REUSE).unwrap();
         one.listen().unwrap();
         assert_eq!(two.listen(), Err(Errno::EADDRINUSE));
-        assert_eq!(bind_port(Transport::Tcp, ANY, 4002, REUSE).err(), Some(Errno::EADDRINUSE));
+        assert_eq!(
+            bind_port(Transport::Tcp, ANY, 4002, REUSE).err(),
+            Some(Errno::EADDRINUSE)
+        );
     }
 
     #[test]
@@ -201,7 +220,10 @@ mod tests {
 
     #[test]
     fn reuse_port_is_for_the_same_user() {
-        let of = |uid| Sharing { reuse_addr: false, reuse_port: Some(uid) };
+        let of = |uid| Sharing {
+            reuse_addr: false,
+            reuse_port: Some(uid),
+        };
         let _one = bind_port(Transport::Udp, ANY, 4003, of(5)).unwrap();
         assert!(bind_port(Transport::Udp, ANY, 4003, of(5)).is_ok());
         assert!(bind_port(Transport::Udp, ANY, 4003, of(6)).is_err());

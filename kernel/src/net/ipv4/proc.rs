@@ -68,7 +68,13 @@ fn tcp_show(text: &mut String) -> Result {
 }
 
 /// A line of /proc/net/udp and /proc/net/raw.
-fn datagram_line(slot: usize, width: usize, inet: &InetSock, usage: (usize, u64), users: usize) -> String {
+fn datagram_line(
+    slot: usize,
+    width: usize,
+    inet: &InetSock,
+    usage: (usize, u64),
+    users: usize,
+) -> String {
     let (local, remote) = inet.names();
     let state = if remote.is_some() { ESTABLISHED } else { CLOSE };
     let remote = remote.unwrap_or(Endpoint::NONE);
@@ -116,7 +122,9 @@ fn raw_show(text: &mut String) -> Result {
 }
 
 fn arp_show(text: &mut String) -> Result {
-    text.push_str("IP address       HW type     Flags       HW address            Mask     Device\n");
+    text.push_str(
+        "IP address       HW type     Flags       HW address            Mask     Device\n",
+    );
     Ok(())
 }
 
@@ -125,7 +133,11 @@ fn sockstat_show(text: &mut String) -> Result {
     let orphans = with_stack(|stack| stack.orphans());
     let tcp = tcp::all().len();
     writeln!(text, "sockets: used {}", sockets_in_use())?;
-    writeln!(text, "TCP: inuse {tcp} orphan {orphans} tw 0 alloc {} mem 0", tcp + orphans)?;
+    writeln!(
+        text,
+        "TCP: inuse {tcp} orphan {orphans} tw 0 alloc {} mem 0",
+        tcp + orphans
+    )?;
     writeln!(text, "UDP: inuse {} mem 0", udp::all().len())?;
     writeln!(text, "UDPLITE: inuse 0\nRAW: inuse {}", raw::all().len())?;
     writeln!(text, "FRAG: inuse 0 memory 0")?;

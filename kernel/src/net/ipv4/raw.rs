@@ -40,7 +40,10 @@ pub(super) fn all() -> Vec<Arc<RawSock>> {
 /// Whether a socket hears of a protocol.
 pub(super) fn has_listener(protocol: u8) -> bool {
     let protocol = i32::from(protocol);
-    ALL.lock().iter().filter_map(Weak::upgrade).any(|sock| sock.inet.common.protocol == protocol)
+    ALL.lock()
+        .iter()
+        .filter_map(Weak::upgrade)
+        .any(|sock| sock.inet.common.protocol == protocol)
 }
 
 /// Gives a packet to every socket that wants it; whether there was one
@@ -118,7 +121,11 @@ impl RawSock {
 
     fn packet(&self, payload: Vec<u8>, dst: Ipv4Addr) -> Result<Vec<u8>> {
         let local = self.inet.names().0.addr;
-        let source = if local.is_unspecified() { route_output(dst)?.source() } else { local };
+        let source = if local.is_unspecified() {
+            route_output(dst)?.source()
+        } else {
+            local
+        };
         if self.inet.get(IP_HDRINCL) != 0 {
             let mut packet = payload;
             ip::complete(&mut packet, source)?;
@@ -178,7 +185,11 @@ impl Sock for RawSock {
             Some(name) => Endpoint::parse(name)?.addr,
             None => self.inet.names().1.ok_or(Errno::EDESTADDRREQ)?.addr,
         };
-        let dst = if dst.is_unspecified() { Ipv4Addr::LOCALHOST } else { dst };
+        let dst = if dst.is_unspecified() {
+            Ipv4Addr::LOCALHOST
+        } else {
+            dst
+        };
         if dst.is_broadcast() && !self.inet.common.option(SO_BROADCAST) {
             return Err(Errno::EACCES);
         }
@@ -222,7 +233,8 @@ impl Sock for RawSock {
                 let mut mask = [0; 4];
                 let len = value.len().min(4);
                 mask[..len].copy_from_slice(&value[..len]);
-                self.icmp_filter.store(u32::from_le_bytes(mask), Ordering::Relaxed);
+                self.icmp_filter
+                    .store(u32::from_le_bytes(mask), Ordering::Relaxed);
                 Ok(())
             }
             (SOL_RAW, ICMP_FILTER) => Err(Errno::EOPNOTSUPP),
@@ -235,7 +247,9 @@ impl Sock for RawSock {
             (SOL_IP, _) => self.inet.getsockopt(name),
             (SOL_RAW, ICMP_FILTER) if self.inet.common.protocol == IPPROTO_ICMP => {
                 let mut bytes = vec![0; 4];
-                self.icmp_filter.load(Ordering::Relaxed).write_to(&mut bytes);
+                self.icmp_filter
+                    .load(Ordering::Relaxed)
+                    .write_to(&mut bytes);
                 Ok(bytes)
             }
             _ => Err(Errno::ENOPROTOOPT),
@@ -253,7 +267,8 @@ impl Sock for RawSock {
 
     fn release(&self) {
         let me = core::ptr::from_ref(self);
-        ALL.lock().retain(|sock| sock.strong_count() > 0 && !core::ptr::eq(sock.as_ptr(), me));
+        ALL.lock()
+            .retain(|sock| sock.strong_count() > 0 && !core::ptr::eq(sock.as_ptr(), me));
         self.queue.close();
     }
 

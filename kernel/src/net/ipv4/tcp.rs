@@ -138,19 +138,31 @@ impl TcpSock {
                 options: [const { AtomicI32::new(0) }; NR_OPTIONS],
             }
         });
-        for (name, value) in [(TCP_KEEPIDLE, 7200), (TCP_KEEPINTVL, 75), (TCP_KEEPCNT, 9), (TCP_SYNCNT, 6), (TCP_LINGER2, 60)] {
+        for (name, value) in [
+            (TCP_KEEPIDLE, 7200),
+            (TCP_KEEPINTVL, 75),
+            (TCP_KEEPCNT, 9),
+            (TCP_SYNCNT, 6),
+            (TCP_LINGER2, 60),
+        ] {
             sock.set_option(name, value);
         }
-        ALL.lock().insert(Arc::as_ptr(&sock).addr(), Arc::downgrade(&sock));
+        ALL.lock()
+            .insert(Arc::as_ptr(&sock).addr(), Arc::downgrade(&sock));
         sock
     }
 
     fn option(&self, name: i32) -> i32 {
-        let slot = usize::try_from(name).ok().and_then(|name| self.options.get(name));
+        let slot = usize::try_from(name)
+            .ok()
+            .and_then(|name| self.options.get(name));
         slot.map_or(0, |slot| slot.load(Ordering::Relaxed))
     }
     fn set_option(&self, name: i32, value: i32) {
-        if let Some(slot) = usize::try_from(name).ok().and_then(|name| self.options.get(name)) {
+        if let Some(slot) = usize::try_from(name)
+            .ok()
+            .and_then(|name| self.options.get(name))
+        {
             slot.store(value, Ordering::Relaxed);
         }
     }
@@ -220,7 +232,9 @@ impl TcpSock {
             Direction::Receive => &self.sk().rwait,
             Direction::Send => &self.sk().wmem.wait,
         };
-        patience.wait(queue, Turn::Shared, || self.changes.load(Ordering::Acquire) != seen)
+        patience.wait(queue, Turn::Shared, || {
+            self.changes.load(Ordering::Acquire) != seen
+        })
     }
     fn seen(&self) -> u32 {
         self.changes.load(Ordering::Acquire)
@@ -263,7 +277,9 @@ impl TcpSock {
     fn apply_keepalive(&self, stack: &mut Stack, handle: SocketHandle) {
         let on = self.sk().option(SO_KEEPALIVE);
         let idle = u64::try_from(self.option(TCP_KEEPIDLE)).unwrap_or(7200);
-        stack.socket(handle).set_keep_alive(on.then(|| Duration::from_secs(idle)));
+        stack
+            .socket(handle)
+            .set_keep_alive(on.then(|| Duration::from_secs(idle)));
     }
 
     /// Ends the association (connect(2) with AF_UNSPEC; Linux: `tcp_disconnect`).
@@ -411,7 +427,11 @@ impl TcpSock {
     /// What /proc/net/tcp shows.
     pub(super) fn row(&self) -> Row {
         with_stack(|stack| match self.sync(stack) {
-            Phase::Closed => Row { state: 7, tx_queue: 0, rx_queue: 0 },
+            Phase::Closed => Row {
+                state: 7,
+                tx_queue: 0,
+                rx_queue: 0,
+            },
             Phase::Listening(id) => Row {
                 state: 10,
                 tx_queue: 0,
@@ -473,7 +493,8 @@ impl TcpSock {
         }
         // Enough room to be worth a call; writing after the end fails at once.
         let room = socket.send_capacity() - socket.send_queue();
-        if shutdown & SEND_SHUTDOWN != 0 || !socket.may_send() || room >= socket.send_capacity() / 3 {
+        if shutdown & SEND_SHUTDOWN != 0 || !socket.may_send() || room >= socket.send_capacity() / 3
+        {
             mask |= POLLOUT | POLLWRNORM;
         }
         mask
@@ -517,7 +538,11 @@ impl Sock for TcpSock {
             }
             if patience.is_none() {
                 with_stack(|stack| self.sync(stack));
-                return Err(if was_connecting { Errno::EALREADY } else { Errno::EINPROGRESS });
+                return Err(if was_connecting {
+                    Errno::EALREADY
+                } else {
+                    Errno::EINPROGRESS
+                });
             }
             if core::mem::replace(&mut first, false) {
                 continue;
@@ -640,7 +665,11 @@ impl Sock for TcpSock {
                 break error;
             }
         };
-        if received > 0 { Ok(received) } else { Err(error) }
+        if received > 0 {
+            Ok(received)
+        } else {
+            Err(error)
+        }
     }
 
     fn shutdown(&self, how: u32) -> Result {
@@ -671,7 +700,10 @@ impl Sock for TcpSock {
             (SOL_SOCKET, SO_KEEPALIVE) => {}
             (SOL_IP, _) => return self.inet.setsockopt(name, value),
             (SOL_TCP, TCP_CONGESTION) => {
-                let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+                let end = value
+                    .iter()
+                    .position(|&byte| byte == 0)
+                    .unwrap_or(value.len());
                 let known = matches!(&value[..end], b"cubic" | b"reno");
                 return if known { Ok(()) } else { Err(Errno::ENOENT) };
             }
@@ -734,7 +766,11 @@ impl Sock for TcpSock {
             }
             Phase::Open(handle) => self.poll_open(stack, handle),
         });
-        if self.sk().has_error() { mask | POLLERR } else { mask }
+        if self.sk().has_error() {
+            mask | POLLERR
+        } else {
+            mask
+        }
     }
 
     fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<i64> {

@@ -14,7 +14,9 @@ use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::task::Waker;
 
-use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet};
+use smoltcp::iface::{
+    Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet,
+};
 use smoltcp::phy::{self, Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
@@ -198,7 +200,10 @@ struct Listener {
 
 impl Listener {
     fn hears(&self, addr: Ipv4Addr, port: u16) -> bool {
-        let addr_fits = self.endpoint.addr.is_none_or(|own| own == IpAddress::Ipv4(addr));
+        let addr_fits = self
+            .endpoint
+            .addr
+            .is_none_or(|own| own == IpAddress::Ipv4(addr));
         self.endpoint.port == port && addr_fits
     }
 }
@@ -296,7 +301,11 @@ impl Stack {
             let known = addrs.iter().any(|cidr| cidr.address() == wanted.address());
             fits = known || addrs.push(wanted).is_ok();
         });
-        if fits { Ok(()) } else { Err(Errno::EADDRNOTAVAIL) }
+        if fits {
+            Ok(())
+        } else {
+            Err(Errno::EADDRNOTAVAIL)
+        }
     }
 
     /// A closed machine. Errors: ENOMEM.
@@ -419,7 +428,10 @@ impl Stack {
 
     /// A connection that is complete (Linux: `inet_csk_accept`). Those that were reset go.
     pub fn accept(&mut self, id: u64) -> Option<SocketHandle> {
-        let index = self.listeners.iter().position(|listener| listener.id == id)?;
+        let index = self
+            .listeners
+            .iter()
+            .position(|listener| listener.id == id)?;
         let mut found = None;
         let pending = core::mem::take(&mut self.listeners.get_mut(index)?.pending);
         let mut left = VecDeque::new();
@@ -482,7 +494,9 @@ impl Stack {
             }
         }
         let at = self.iface.poll_at(now, &self.sockets);
-        let at = at.map_or(u64::MAX, |at| (at.total_micros().max(0) as u64).saturating_mul(1000));
+        let at = at.map_or(u64::MAX, |at| {
+            (at.total_micros().max(0) as u64).saturating_mul(1000)
+        });
         if at < DEADLINE.load(Ordering::Relaxed) {
             DEADLINE.store(at, Ordering::Release);
             THREAD_WAIT.wake_up();
@@ -490,7 +504,9 @@ impl Stack {
     }
 
     fn egress(&mut self, now: Instant) -> bool {
-        let result = self.iface.poll_egress(now, &mut self.device, &mut self.sockets);
+        let result = self
+            .iface
+            .poll_egress(now, &mut self.device, &mut self.sockets);
         result == PollResult::SocketStateChanged || !self.device.queue.is_empty()
     }
 
@@ -507,8 +523,9 @@ impl Stack {
                 any = true;
                 continue;
             }
-            let result =
-                self.iface.poll_ingress_single(now, &mut self.device, &mut self.sockets);
+            let result = self
+                .iface
+                .poll_ingress_single(now, &mut self.device, &mut self.sockets);
             if result == PollIngressSingleResult::None {
                 return any;
             }
@@ -578,7 +595,9 @@ impl Stack {
 /// A buffer of a connection. Errors: ENOMEM.
 fn buffer() -> Result<tcp::SocketBuffer<'static>> {
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(BUFFER_SIZE).map_err(|_| Errno::ENOMEM)?;
+    bytes
+        .try_reserve_exact(BUFFER_SIZE)
+        .map_err(|_| Errno::ENOMEM)?;
     bytes.resize(BUFFER_SIZE, 0);
     Ok(tcp::SocketBuffer::new(bytes))
 }

@@ -16,10 +16,10 @@ use crate::net::core::skbuff::SkBuff;
 use crate::net::core::sock::*;
 use crate::net::ipv4::af_inet::{Endpoint, InetSock, PacketInfo};
 use crate::net::ipv4::fib::{Output, route_output};
+use crate::net::ipv4::icmp;
 use crate::net::ipv4::ip::{self, Header};
 use crate::net::ipv4::ports::Transport;
 use crate::net::ipv4::raw::{self, datagram_ioctl, datagram_poll};
-use crate::net::ipv4::icmp;
 use crate::prelude::*;
 
 /// Bytes of a UDP header.
@@ -40,7 +40,12 @@ static TABLE: SpinLock<BTreeMap<u16, Vec<Weak<UdpSock>>>> = SpinLock::new(BTreeM
 
 /// Every socket that has a port.
 pub(super) fn all() -> Vec<Arc<UdpSock>> {
-    TABLE.lock().values().flatten().filter_map(Weak::upgrade).collect()
+    TABLE
+        .lock()
+        .values()
+        .flatten()
+        .filter_map(Weak::upgrade)
+        .collect()
 }
 
 /// The socket that fits a datagram best (Linux: `__udp4_lib_lookup`).

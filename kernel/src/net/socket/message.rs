@@ -130,9 +130,13 @@ pub fn sys_sendmmsg(fd: i32, vec: UserAddr, len: u32, flags: u32) -> Result<usiz
     let file = sockfd_lookup(fd)?;
     let len = (len as usize).min(UIO_MAXIOV);
     for done in 0..len {
-        let entry = vec.checked_add((done * Mmsghdr::SIZE) as u64).ok_or(Errno::EFAULT)?;
+        let entry = vec
+            .checked_add((done * Mmsghdr::SIZE) as u64)
+            .ok_or(Errno::EFAULT)?;
         let result = send_one(&file, entry, flags).and_then(|sent| {
-            let count_at = entry.checked_add(Msghdr::SIZE as u64).ok_or(Errno::EFAULT)?;
+            let count_at = entry
+                .checked_add(Msghdr::SIZE as u64)
+                .ok_or(Errno::EFAULT)?;
             put_user(count_at, &(sent as u32))
         });
         match result {
@@ -216,7 +220,9 @@ fn receive_many(
 ) -> Result<usize> {
     let len = len.min(UIO_MAXIOV);
     for done in 0..len {
-        let entry = vec.checked_add((done * Mmsghdr::SIZE) as u64).ok_or(Errno::EFAULT)?;
+        let entry = vec
+            .checked_add((done * Mmsghdr::SIZE) as u64)
+            .ok_or(Errno::EFAULT)?;
         let result = receive_one(file, entry, flags & !MSG_WAITFORONE);
         let (received, out_flags) = match result {
             Ok(result) => result,

@@ -41,7 +41,9 @@ pub fn sock_register(family: u16, create: CreateFn) {
 /// Makes a socket without a file (Linux: `__sock_create`). Errors: EAFNOSUPPORT, EINVAL, and
 /// those of the family.
 pub fn sock_create(family: i32, kind: u32, protocol: i32) -> Result<Arc<dyn Sock>> {
-    let slot = usize::try_from(family).ok().and_then(|family| NET_FAMILIES.get(family));
+    let slot = usize::try_from(family)
+        .ok()
+        .and_then(|family| NET_FAMILIES.get(family));
     let slot = slot.ok_or(Errno::EAFNOSUPPORT)?;
     if kind > SOCK_PACKET {
         return Err(Errno::EINVAL);
@@ -132,7 +134,11 @@ pub fn sockfd_lookup(fd: i32) -> Result<Arc<File>> {
 /// MSG_DONTWAIT for a non-blocking file.
 #[inline]
 pub fn wait_flag(file: &File) -> u32 {
-    if file.is_nonblocking() { MSG_DONTWAIT } else { 0 }
+    if file.is_nonblocking() {
+        MSG_DONTWAIT
+    } else {
+        0
+    }
 }
 
 /// Sends, and raises SIGPIPE for a broken stream (Linux: `sock_sendmsg`).
@@ -161,7 +167,11 @@ impl FileOperations for SocketFile {
         })
     }
     fn write_iter(&self, file: &File, from: &mut IovIter<'_>, _pos: &mut u64) -> Result<usize> {
-        let end = if self.sock.common().kind == SOCK_SEQPACKET { MSG_EOR } else { 0 };
+        let end = if self.sock.common().kind == SOCK_SEQPACKET {
+            MSG_EOR
+        } else {
+            0
+        };
         let mut msg = SendMsg {
             name: None,
             data: from,

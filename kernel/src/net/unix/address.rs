@@ -49,7 +49,11 @@ impl UnixAddr {
     /// The name as /proc/net/unix shows it: `@` for NULs of an abstract name.
     pub fn display(&self) -> Vec<u8> {
         if self.is_abstract() {
-            return self.name.iter().map(|&b| if b == 0 { b'@' } else { b }).collect();
+            return self
+                .name
+                .iter()
+                .map(|&b| if b == 0 { b'@' } else { b })
+                .collect();
         }
         self.name.strip_suffix(&[0]).unwrap_or(&self.name).to_vec()
     }
@@ -101,7 +105,8 @@ static ALL: SpinLock<BTreeMap<usize, Weak<UnixSock>>> = SpinLock::new(BTreeMap::
 
 /// Lists a new socket.
 pub(super) fn enlist(sock: &Arc<UnixSock>) {
-    ALL.lock().insert(Arc::as_ptr(sock).addr(), Arc::downgrade(sock));
+    ALL.lock()
+        .insert(Arc::as_ptr(sock).addr(), Arc::downgrade(sock));
 }
 /// The socket's memory goes away.
 pub(super) fn delist(sock: &UnixSock) {
@@ -116,7 +121,10 @@ pub fn all_sockets() -> Vec<Arc<UnixSock>> {
 pub(super) fn claim_abstract(sock: &Arc<UnixSock>, name: &[u8]) -> Result {
     let mut table = ABSTRACT.lock();
     let key = (sock.common.kind, Box::from(name));
-    if table.get(&key).is_some_and(|owner| owner.strong_count() > 0) {
+    if table
+        .get(&key)
+        .is_some_and(|owner| owner.strong_count() > 0)
+    {
         return Err(Errno::EADDRINUSE);
     }
     table.insert(key, Arc::downgrade(sock));
@@ -138,7 +146,9 @@ pub(super) fn claim_any(sock: &Arc<UnixSock>) -> Result<UnixAddr> {
 
 /// Enters the socket that an inode stands for.
 pub(super) fn claim_inode(sock: &Arc<UnixSock>, inode: &Arc<Inode>) {
-    INODES.lock().insert(Arc::as_ptr(inode).addr(), Arc::downgrade(sock));
+    INODES
+        .lock()
+        .insert(Arc::as_ptr(inode).addr(), Arc::downgrade(sock));
 }
 
 /// Takes the socket's name off the tables.
@@ -169,9 +179,16 @@ fn find_by_path(path: &[u8], kind: u32) -> Result<Arc<UnixSock>> {
     if !uapi::stat::s_issock(inode.mode()) {
         return Err(Errno::ECONNREFUSED);
     }
-    let found = INODES.lock().get(&Arc::as_ptr(inode).addr()).and_then(Weak::upgrade);
+    let found = INODES
+        .lock()
+        .get(&Arc::as_ptr(inode).addr())
+        .and_then(Weak::upgrade);
     let sock = found.ok_or(Errno::ECONNREFUSED)?;
-    if sock.common.kind == kind { Ok(sock) } else { Err(Errno::EPROTOTYPE) }
+    if sock.common.kind == kind {
+        Ok(sock)
+    } else {
+        Err(Errno::EPROTOTYPE)
+    }
 }
 
 /// The socket that has a name (Linux: `unix_find_other`). Errors: ECONNREFUSED, EPROTOTYPE.
@@ -198,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_path_ends_at_its_nul_or_at_the_end_of_the_address() {
-        assert_eq!(parse(&sockaddr(b"/dev/log\0junk")), Ok(Name::Path(b"/dev/log")));
+        assert_eq!(
+            parse(&sockaddr(b"/dev/log\0junk")),
+            Ok(Name::Path(b"/dev/log"))
+        );
         let longest = [b'x'; UNIX_PATH_MAX];
         assert_eq!(parse(&sockaddr(&longest)), Ok(Name::Path(&longest)));
         let shown = UnixAddr::path(&longest).to_sockaddr();
@@ -217,7 +237,10 @@ mod tests {
     fn wrong_lengths_and_families_are_refused() {
         assert_eq!(parse(&sockaddr(b"")), Err(Errno::EINVAL));
         assert!(asks_for_autobind(&sockaddr(b"")));
-        assert_eq!(parse(&sockaddr(&[b'x'; UNIX_PATH_MAX + 1])), Err(Errno::EINVAL));
+        assert_eq!(
+            parse(&sockaddr(&[b'x'; UNIX_PATH_MAX + 1])),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(parse(&SockAddr::new(b"\x02\0/x")), Err(Errno::EINVAL));
         assert_eq!(parse(&SockAddr::new(b"")), Err(Errno::EINVAL));
         assert_eq!(parse(&SockAddr::new(b"\x01")), Err(Errno::EINVAL));

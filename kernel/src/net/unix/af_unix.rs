@@ -157,7 +157,10 @@ impl UnixSock {
     }
     pub(super) fn is_connected_to(&self, other: &UnixSock) -> bool {
         let state = self.state.lock();
-        state.peer.as_ref().is_some_and(|peer| core::ptr::eq(&**peer, other))
+        state
+            .peer
+            .as_ref()
+            .is_some_and(|peer| core::ptr::eq(&**peer, other))
     }
     pub(super) fn is_connection_based(&self) -> bool {
         self.common.kind != SOCK_DGRAM
@@ -307,7 +310,10 @@ impl UnixSock {
     /// Linux: `unix_may_send`.
     pub(super) fn may_send_to(&self, other: &UnixSock) -> bool {
         let state = other.state.lock();
-        state.peer.as_ref().is_none_or(|peer| core::ptr::eq(&**peer, self))
+        state
+            .peer
+            .as_ref()
+            .is_none_or(|peer| core::ptr::eq(&**peer, self))
     }
 
     /// What came from the old peer is void (Linux: `unix_dgram_disconnected`).
@@ -466,7 +472,10 @@ impl Sock for UnixSock {
     }
 
     fn getname(&self, side: Side) -> Result<SockAddr> {
-        let name_of = |sock: &UnixSock| sock.addr().map_or_else(address::unnamed, |a| a.to_sockaddr());
+        let name_of = |sock: &UnixSock| {
+            sock.addr()
+                .map_or_else(address::unnamed, |a| a.to_sockaddr())
+        };
         match side {
             Side::Local => Ok(name_of(self)),
             Side::Peer => Ok(name_of(&*self.peer().ok_or(Errno::ENOTCONN)?)),
@@ -474,7 +483,11 @@ impl Sock for UnixSock {
     }
 
     fn sendmsg(&self, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
-        if self.common.kind == SOCK_STREAM { self.stream_send(msg) } else { self.dgram_send(msg) }
+        if self.common.kind == SOCK_STREAM {
+            self.stream_send(msg)
+        } else {
+            self.dgram_send(msg)
+        }
     }
 
     fn recvmsg(&self, msg: &mut RecvMsg<'_, '_>) -> Result<usize> {
@@ -530,7 +543,11 @@ impl Sock for UnixSock {
 
     fn setsockopt(&self, level: i32, _name: i32, _value: &[u8]) -> Result {
         // There are no options of this family's own.
-        if level == SOL_SOCKET { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+        if level == SOL_SOCKET {
+            Ok(())
+        } else {
+            Err(Errno::EOPNOTSUPP)
+        }
     }
 
     fn poll(&self, mut table: Option<&mut PollTable>) -> u32 {
@@ -572,7 +589,11 @@ impl Sock for UnixSock {
             SIOCINQ => {
                 let queue = self.queue.lock();
                 let first = queue.skbs.front().map_or(0, |skb| skb.data.len());
-                if self.is_connection_based() { queue.bytes } else { first }
+                if self.is_connection_based() {
+                    queue.bytes
+                } else {
+                    first
+                }
             }
             _ => return Err(Errno::ENOIOCTLCMD),
         };

@@ -71,7 +71,11 @@ impl UnixSock {
         patience.wait(&self.common.wmem.wait, Turn::Shared, || {
             self.common.wmem.has_room() || self.common.is_shut(SEND_SHUTDOWN)
         })?;
-        if self.common.is_shut(SEND_SHUTDOWN) { Err(Errno::EPIPE) } else { Ok(()) }
+        if self.common.is_shut(SEND_SHUTDOWN) {
+            Err(Errno::EPIPE)
+        } else {
+            Ok(())
+        }
     }
 
     /// Queues the message at its receiver; waits while its queue is full, unless the receiver is
@@ -119,7 +123,10 @@ impl UnixSock {
         if !was_named {
             let old = {
                 let mut state = self.state.lock();
-                let is_other = state.peer.as_ref().is_some_and(|peer| core::ptr::eq(&**peer, other));
+                let is_other = state
+                    .peer
+                    .as_ref()
+                    .is_some_and(|peer| core::ptr::eq(&**peer, other));
                 if is_other { state.peer.take() } else { None }
             };
             if let Some(old) = old {
@@ -140,7 +147,11 @@ impl UnixSock {
         }
         let mut patience = self.common.receive_patience(msg.flags);
         loop {
-            let taken = if msg.peeks() { self.dgram_peek(msg) } else { self.dgram_take(msg) };
+            let taken = if msg.peeks() {
+                self.dgram_peek(msg)
+            } else {
+                self.dgram_take(msg)
+            };
             if let Some(result) = taken {
                 return result;
             }
@@ -166,7 +177,8 @@ impl UnixSock {
             skb
         };
         if self.peer_wait.is_active() {
-            self.peer_wait.wake_up_poll(POLLOUT | POLLWRNORM | POLLWRBAND);
+            self.peer_wait
+                .wake_up_poll(POLLOUT | POLLWRNORM | POLLWRBAND);
         }
         let wanted = skb.data.len().min(msg.data.count());
         let copied = match skb.data.copy_to(0, wanted, msg.data) {

@@ -76,7 +76,9 @@ fn for_each_queued(sock: &UnixSock, each: &mut dyn FnMut(usize)) {
         let queue = sock.queue.lock();
         let messages = queue.skbs.iter().filter_map(|skb| skb.fds.as_deref());
         let files = messages.flat_map(InFlight::files);
-        files.filter_map(|file| unix_sock(file)).for_each(|queued| each(key_of(queued)));
+        files
+            .filter_map(|file| unix_sock(file))
+            .for_each(|queued| each(key_of(queued)));
     }
     let pending: Vec<_> = sock.state.lock().pending.iter().cloned().collect();
     for embryo in pending {
@@ -113,7 +115,12 @@ fn find_garbage(table: &BTreeMap<usize, Entry>) -> Vec<Arc<UnixSock>> {
         });
     }
     let mut reachable: Vec<usize> = Vec::new();
-    reachable.extend(outside.iter().filter(|(_, (_, count))| *count > 0).map(|(key, _)| *key));
+    reachable.extend(
+        outside
+            .iter()
+            .filter(|(_, (_, count))| *count > 0)
+            .map(|(key, _)| *key),
+    );
     while let Some(key) = reachable.pop() {
         if let Some((sock, _)) = outside.remove(&key) {
             for_each_queued(&sock, &mut |queued| reachable.push(queued));

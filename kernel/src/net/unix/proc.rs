@@ -24,7 +24,9 @@ pub(super) fn unix_proc_init() -> Result {
 
 fn show(text: &mut String) -> Result {
     text.push_str("Num       RefCount Protocol Flags    Type St Inode Path\n");
-    all_sockets().iter().try_for_each(|sock| show_one(sock, text))
+    all_sockets()
+        .iter()
+        .try_for_each(|sock| show_one(sock, text))
 }
 
 fn show_one(sock: &Arc<UnixSock>, text: &mut String) -> Result {
@@ -39,7 +41,11 @@ fn show_one(sock: &Arc<UnixSock>, text: &mut String) -> Result {
     };
     let users = Arc::strong_count(sock);
     let kind = sock.common.kind;
-    write!(text, "{:016x}: {users:08X} {:08X} {flags:08X} {kind:04X} {state:02X} {ino:5}", 0, 0)?;
+    write!(
+        text,
+        "{:016x}: {users:08X} {:08X} {flags:08X} {kind:04X} {state:02X} {ino:5}",
+        0, 0
+    )?;
     if let Some(addr) = sock.addr() {
         write!(text, " {}", String::from_utf8_lossy(&addr.display()))?;
     }

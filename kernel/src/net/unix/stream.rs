@@ -46,7 +46,11 @@ impl UnixSock {
         }
         if msg.name.is_some() {
             let connected = self.phase() == ESTABLISHED;
-            return Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP });
+            return Err(if connected {
+                Errno::EISCONN
+            } else {
+                Errno::EOPNOTSUPP
+            });
         }
         let peer = self.peer().ok_or(Errno::ENOTCONN)?;
         let mut sending = Sending {
@@ -79,8 +83,7 @@ impl UnixSock {
             if !self.common.wmem.has_room() {
                 sending.peer.common.wake_readers();
                 pages = 0;
-                let patience =
-                    patience.get_or_insert_with(|| self.common.send_patience(msg.flags));
+                let patience = patience.get_or_insert_with(|| self.common.send_patience(msg.flags));
                 patience.wait(&self.common.wmem.wait, Turn::Shared, || {
                     self.common.wmem.has_room() || self.common.is_shut(SEND_SHUTDOWN)
                 })?;
@@ -145,7 +148,8 @@ impl UnixSock {
             let queue = peer.queue.lock();
             let last = queue.skbs.back();
             let fits = self.can_merge(sending, last, left);
-            fits.then(|| last.and_then(|skb| skb.data.tail_page())).flatten()
+            fits.then(|| last.and_then(|skb| skb.data.tail_page()))
+                .flatten()
         };
         if sending.fds.is_some() || fits(peer).is_none() {
             return Ok(None);
@@ -160,7 +164,11 @@ impl UnixSock {
             return Err(Errno::EPIPE);
         }
         // The last page is still the same unless somebody queued another one meanwhile.
-        let same = |skb: &Skb| skb.data.tail_page().is_some_and(|(p, o)| p.pfn() == page.pfn() && o == offset);
+        let same = |skb: &Skb| {
+            skb.data
+                .tail_page()
+                .is_some_and(|(p, o)| p.pfn() == page.pfn() && o == offset)
+        };
         let Some(skb) = queue.skbs.iter_mut().rev().find(|skb| same(skb)) else {
             return Err(Errno::EPIPE);
         };
@@ -234,12 +242,7 @@ impl UnixSock {
     }
 
     /// Copies what is there, up to a change of credentials or behind passed files.
-    fn stream_take(
-        &self,
-        msg: &mut RecvMsg<'_, '_>,
-        len: usize,
-        reading: &mut Reading,
-    ) -> Result {
+    fn stream_take(&self, msg: &mut RecvMsg<'_, '_>, len: usize, reading: &mut Reading) -> Result {
         let _moving = self.iolock.lock();
         let passcred = self.common.option(SO_PASSCRED);
         while !reading.ended {
@@ -310,7 +313,11 @@ impl UnixSock {
         };
         skb.data.pull(step);
         let fds = skb.fds.take();
-        let emptied = if skb.data.is_empty() { queue.skbs.pop_front() } else { None };
+        let emptied = if skb.data.is_empty() {
+            queue.skbs.pop_front()
+        } else {
+            None
+        };
         drop(queue);
         drop(emptied);
         if let Some(fds) = fds {

@@ -58,7 +58,13 @@ fn receive(sock: &UnixSock, room: usize, flags: u32) -> Result<Received> {
     let name = msg.name.map(|name| name.as_bytes().to_vec());
     drop(msg);
     bytes.truncate(returned);
-    Ok(Received { bytes, returned, flags, cred, name })
+    Ok(Received {
+        bytes,
+        returned,
+        flags,
+        cred,
+        name,
+    })
 }
 
 fn read(sock: &UnixSock, room: usize) -> Result<Vec<u8>> {
@@ -116,7 +122,10 @@ fn peeking_leaves_the_bytes() {
     send(&a, &[1; 5000]).unwrap();
     send(&a, &[2; 5000]).unwrap();
     let peeked = receive(&b, 9000, MSG_PEEK).unwrap();
-    assert_eq!((peeked.bytes[0], peeked.bytes[8999], peeked.returned), (1, 2, 9000));
+    assert_eq!(
+        (peeked.bytes[0], peeked.bytes[8999], peeked.returned),
+        (1, 2, 9000)
+    );
     assert_eq!(read(&b, 20_000).unwrap().len(), 10_000);
 }
 
@@ -125,7 +134,10 @@ fn a_closed_end_reads_as_end_of_file_and_breaks_the_pipe() {
     let (a, b) = pair(SOCK_STREAM);
     send(&a, b"last").unwrap();
     a.release();
-    assert_eq!(b.poll(None) & (POLLIN | POLLHUP | POLLRDHUP), POLLIN | POLLHUP | POLLRDHUP);
+    assert_eq!(
+        b.poll(None) & (POLLIN | POLLHUP | POLLRDHUP),
+        POLLIN | POLLHUP | POLLRDHUP
+    );
     assert_eq!(read(&b, 10), Ok(b"last".to_vec()));
     assert_eq!(read(&b, 10), Ok(vec![]));
     assert_eq!(send(&b, b"x"), Err(Errno::EPIPE));
@@ -159,7 +171,10 @@ fn a_connection_waits_in_the_backlog_and_works_before_it_is_accepted() {
     let name = abstract_name("backlog-test");
     assert_eq!(listener.listen(1), Err(Errno::EINVAL));
     listener.bind(&name).unwrap();
-    assert_eq!(client.connect(&name, MSG_DONTWAIT), Err(Errno::ECONNREFUSED));
+    assert_eq!(
+        client.connect(&name, MSG_DONTWAIT),
+        Err(Errno::ECONNREFUSED)
+    );
     listener.listen(0).unwrap();
     assert_eq!(listener.accept(MSG_DONTWAIT).err(), Some(Errno::EAGAIN));
     client.connect(&name, MSG_DONTWAIT).unwrap();
@@ -169,15 +184,27 @@ fn a_connection_waits_in_the_backlog_and_works_before_it_is_accepted() {
     assert_eq!(second.connect(&name, MSG_DONTWAIT), Err(Errno::EAGAIN));
     assert_ne!(listener.poll(None) & POLLIN, 0);
     let server = listener.accept(MSG_DONTWAIT).unwrap();
-    assert_eq!(server.getname(Side::Local).unwrap().as_bytes(), name.as_bytes());
-    assert_eq!(client.getname(Side::Peer).unwrap().as_bytes(), name.as_bytes());
-    assert_eq!(server.getname(Side::Peer).unwrap().as_bytes(), AF_UNIX.to_le_bytes());
+    assert_eq!(
+        server.getname(Side::Local).unwrap().as_bytes(),
+        name.as_bytes()
+    );
+    assert_eq!(
+        client.getname(Side::Peer).unwrap().as_bytes(),
+        name.as_bytes()
+    );
+    assert_eq!(
+        server.getname(Side::Peer).unwrap().as_bytes(),
+        AF_UNIX.to_le_bytes()
+    );
     let server = server.as_any().downcast_ref::<UnixSock>().unwrap();
     assert_eq!(read(server, 10), Ok(b"early".to_vec()));
     second.connect(&name, MSG_DONTWAIT).unwrap();
     listener.release();
     assert_eq!(read(&second, 1), Err(Errno::ECONNRESET));
-    assert_eq!(UnixSock::new(SOCK_STREAM, 0).connect(&name, 0), Err(Errno::ECONNREFUSED));
+    assert_eq!(
+        UnixSock::new(SOCK_STREAM, 0).connect(&name, 0),
+        Err(Errno::ECONNREFUSED)
+    );
 }
 
 #[test]
@@ -254,7 +281,8 @@ fn a_connected_datagram_socket_hears_its_peer_only() {
     assert_eq!(send_to(&third, Some(&one_name), b"x"), Err(Errno::EPERM));
     assert_eq!(third.connect(&one_name, 0), Err(Errno::EPERM));
     assert_eq!(send_to(&two, Some(&one_name), b"x"), Ok(1));
-    one.connect(&SockAddr::new(&AF_UNSPEC.to_le_bytes()), 0).unwrap();
+    one.connect(&SockAddr::new(&AF_UNSPEC.to_le_bytes()), 0)
+        .unwrap();
     assert_eq!(send(&one, b"x"), Err(Errno::ENOTCONN));
     one.release();
     two.release();
@@ -282,9 +310,19 @@ fn credentials_come_when_asked_for_and_divide_a_stream() {
     send(&a, b"after").unwrap();
     let first = receive(&b, 100, 0).unwrap();
     assert_eq!(first.bytes, b"before");
-    assert_eq!(first.cred.unwrap(), Ucred { pid: 0, uid: 65534, gid: 65534 });
+    assert_eq!(
+        first.cred.unwrap(),
+        Ucred {
+            pid: 0,
+            uid: 65534,
+            gid: 65534
+        }
+    );
     let second = receive(&b, 100, 0).unwrap();
-    assert_eq!((second.bytes, second.cred.unwrap()), (b"after".to_vec(), Ucred::default()));
+    assert_eq!(
+        (second.bytes, second.cred.unwrap()),
+        (b"after".to_vec(), Ucred::default())
+    );
 }
 
 #[test]

@@ -22,7 +22,11 @@ pub fn elf_hwcap2() -> u64 {
     let cr4: u64;
     // SAFETY: ring 0; reading CR4 changes nothing.
     unsafe { asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags)) };
-    if cr4 & X86_CR4_FSGSBASE != 0 { HWCAP2_FSGSBASE } else { 0 }
+    if cr4 & X86_CR4_FSGSBASE != 0 {
+        HWCAP2_FSGSBASE
+    } else {
+        0
+    }
 }
 
 /// AT_MINSIGSTKSZ: room that a signal frame needs, in bytes.

@@ -9,7 +9,7 @@ macro_rules! symbols {
 symbols! {
     __initcall_start __initcall0_start __initcall1_start __initcall2_start __initcall3_start
     __initcall4_start __initcall5_start __initcall6_start __initcall7_start __initcall_end
-    __con_initcall_start __con_initcall_end __setup_start __setup_end 
+    __con_initcall_start __con_initcall_end __setup_start __setup_end
 }
 
 /// The entries between two symbols.

@@ -69,5 +69,8 @@ pub fn ioports_text() -> String {
     let claims = CLAIMS.lock();
     let mut lines: Vec<_> = claims.iter().map(|c| (c.start, c.end, c.name)).collect();
     lines.sort();
-    lines.iter().map(|(start, end, name)| format!("{start:04x}-{end:04x} : {name}\n")).collect()
+    lines
+        .iter()
+        .map(|(start, end, name)| format!("{start:04x}-{end:04x} : {name}\n"))
+        .collect()
 }

@@ -49,7 +49,10 @@ impl Framebuffer {
 pub fn framebuffer() -> Option<Framebuffer> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     let info = boot_params().screen?;
-    if info.bytes_per_pixel == 0 || info.stride == 0 || info.width * info.bytes_per_pixel > info.stride {
+    if info.bytes_per_pixel == 0
+        || info.stride == 0
+        || info.width * info.bytes_per_pixel > info.stride
+    {
         return None;
     }
     if TAKEN.swap(true, Ordering::AcqRel) {

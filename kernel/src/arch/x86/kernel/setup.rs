@@ -14,10 +14,10 @@ use crate::arch::x86::mm::ioremap::{ioremap, iounmap};
 use crate::arch::x86::mm::pat::{pat_init, pat_report};
 use crate::kernel::cpu::set_cpu_possible;
 use crate::kernel::resource::IOMEM_RESOURCE;
-use crate::mm::percpu::NR_CPUS;
 use crate::lib::cmdline::{memparse, parse_args};
 use crate::mm::memblock::{PhysRange, memblock, memblock_init};
 use crate::mm::mm_init::{free_area_init, free_reserved_area};
+use crate::mm::percpu::NR_CPUS;
 use crate::mm::{Pfn, PhysAddr, VirtAddr};
 use crate::prelude::*;
 

@@ -79,10 +79,8 @@ pub fn pgd_ctor(pgd: PhysAddr) {
     unsafe { to.write_bytes(0, FIRST_KERNEL_ENTRY) };
     // SAFETY: both are whole top tables in the direct map, and they differ: `pgd` is new.
     unsafe {
-        to.add(FIRST_KERNEL_ENTRY).copy_from_nonoverlapping(
-            from.add(FIRST_KERNEL_ENTRY),
-            ENTRIES - FIRST_KERNEL_ENTRY,
-        );
+        to.add(FIRST_KERNEL_ENTRY)
+            .copy_from_nonoverlapping(from.add(FIRST_KERNEL_ENTRY), ENTRIES - FIRST_KERNEL_ENTRY);
     }
     const { assert!(ENTRIES * 8 == PAGE_SIZE) };
 }

@@ -87,12 +87,18 @@ impl Chip {
     fn transmit(&mut self) {
         if !self.stopped && self.io.inb(LSR) & LSR_THRE != 0 {
             for _ in 0..TX_FIFO {
-                let Some(byte) = self.tx.pop_front() else { break };
+                let Some(byte) = self.tx.pop_front() else {
+                    break;
+                };
                 self.io.outb(DATA, byte);
             }
         }
         let wanted = !self.tx.is_empty() && !self.stopped;
-        let ier = if wanted { self.ier | IER_THRI } else { self.ier & !IER_THRI };
+        let ier = if wanted {
+            self.ier | IER_THRI
+        } else {
+            self.ier & !IER_THRI
+        };
         if ier != self.ier {
             self.ier = ier;
             self.io.outb(IER, ier);
@@ -206,7 +212,9 @@ impl TtyDriver for Uart {
         match cmd {
             TIOCGSERIAL => self.get_serial(arg)?,
             TIOCMGET => put_user(arg, &(self.modem_lines() as i32))?,
-            TIOCMBIS | TIOCMBIC | TIOCMSET => self.set_modem_lines(cmd, get_user::<i32>(arg)? as u32),
+            TIOCMBIS | TIOCMBIC | TIOCMSET => {
+                self.set_modem_lines(cmd, get_user::<i32>(arg)? as u32)
+            }
             _ => return Err(Errno::ENOIOCTLCMD),
         }
         Ok(0)
@@ -239,7 +247,10 @@ impl Uart {
             (msr & 0x40, TIOCM_RNG),
             (msr & 0x80, TIOCM_CAR),
         ];
-        pairs.into_iter().filter(|(bit, _)| *bit != 0).fold(0, |lines, (_, line)| lines | line)
+        pairs
+            .into_iter()
+            .filter(|(bit, _)| *bit != 0)
+            .fold(0, |lines, (_, line)| lines | line)
     }
 
     fn set_modem_lines(&self, cmd: u32, lines: u32) {
@@ -299,15 +310,28 @@ impl Console for UartConsole {
 /// Baud rate of `c_cflag`; `None` for B0 and what this chip cannot do.
 fn baud_rate(cflag: u32) -> Option<u32> {
     const TABLE: [(u32, u32); 13] = [
-        (B50, 50), (B75, 75), (B110, 110), (B150, 150), (B300, 300), (B600, 600), (B1200, 1200),
-        (B2400, 2400), (B4800, 4800), (B9600, 9600), (B19200, 19200), (B38400, 38400),
+        (B50, 50),
+        (B75, 75),
+        (B110, 110),
+        (B150, 150),
+        (B300, 300),
+        (B600, 600),
+        (B1200, 1200),
+        (B2400, 2400),
+        (B4800, 4800),
+        (B9600, 9600),
+        (B19200, 19200),
+        (B38400, 38400),
         (B57600, 57600),
     ];
     let code = cflag & CBAUD;
     if code == B115200 {
         return Some(115_200);
     }
-    TABLE.iter().find(|(bits, _)| *bits == code).map(|(_, rate)| *rate)
+    TABLE
+        .iter()
+        .find(|(bits, _)| *bits == code)
+        .map(|(_, rate)| *rate)
 }
 
 /// Whether a chip answers: the scratch register keeps values, and the loop-back of the modem
@@ -333,8 +357,14 @@ fn probe(index: usize) -> Option<Arc<Uart>> {
     if !is_present(&io) {
         return None;
     }
-    let mut chip =
-        Chip { io, tx: VecDeque::new(), ier: 0, mcr: 0, stopped: false, dead: false };
+    let mut chip = Chip {
+        io,
+        tx: VecDeque::new(),
+        ier: 0,
+        mcr: 0,
+        stopped: false,
+        dead: false,
+    };
     chip.tx.try_reserve(TX_BUFFER).ok()?;
     chip.init();
     Some(Arc::new(Uart {
@@ -353,8 +383,14 @@ fn serial8250_console_init() -> Result {
             continue;
         };
         UARTS.lock().push(uart.clone());
-        if printk::console_wanted(&uart.name) && (index == 0 || printk::console_requested(&uart.name)) {
-            let replay = if index == 0 { Replay::AfterEarly } else { Replay::All };
+        if printk::console_wanted(&uart.name)
+            && (index == 0 || printk::console_requested(&uart.name))
+        {
+            let replay = if index == 0 {
+                Replay::AfterEarly
+            } else {
+                Replay::All
+            };
             printk::register_console(Arc::new(UartConsole(uart)), replay);
         }
     }
@@ -365,7 +401,10 @@ console_initcall!(serial8250_console_init);
 /// Makes terminals of the ports and takes their interrupts (Linux: `serial8250_init`).
 #[__init]
 fn serial8250_init() -> Result {
-    pr_info!("Serial: 8250/16550 driver, {} ports, IRQ sharing enabled", PORTS.len());
+    pr_info!(
+        "Serial: 8250/16550 driver, {} ports, IRQ sharing enabled",
+        PORTS.len()
+    );
     let uarts = UARTS.lock().clone();
     for uart in uarts {
         let dev = DevT::new(TTY_MAJOR, 64 + uart.index as u32);
@@ -374,7 +413,10 @@ fn serial8250_init() -> Result {
         uart.tty.call_once(|| tty);
         let handler = uart.clone();
         request_irq(irq, Arc::new(move || handler.interrupt()), "ttyS")?;
-        pr_info!("{} at I/O {port:#x} (irq = {irq}, base_baud = {UART_CLOCK_BAUD}) is a 16550A", uart.name);
+        pr_info!(
+            "{} at I/O {port:#x} (irq = {irq}, base_baud = {UART_CLOCK_BAUD}) is a 16550A",
+            uart.name
+        );
     }
     Ok(())
 }

@@ -14,10 +14,22 @@ const WEIGHT: FontWeight = FontWeight::Regular;
 
 /// The VGA colours as red, green, blue.
 const PALETTE: [[u8; 3]; 16] = [
-    [0, 0, 0], [0, 0, 170], [0, 170, 0], [0, 170, 170],
-    [170, 0, 0], [170, 0, 170], [170, 85, 0], [170, 170, 170],
-    [85, 85, 85], [85, 85, 255], [85, 255, 85], [85, 255, 255],
-    [255, 85, 85], [255, 85, 255], [255, 255, 85], [255, 255, 255],
+    [0, 0, 0],
+    [0, 0, 170],
+    [0, 170, 0],
+    [0, 170, 170],
+    [170, 0, 0],
+    [170, 0, 170],
+    [170, 85, 0],
+    [170, 170, 170],
+    [85, 85, 85],
+    [85, 85, 255],
+    [85, 255, 85],
+    [85, 255, 255],
+    [255, 85, 85],
+    [255, 85, 255],
+    [255, 255, 85],
+    [255, 255, 255],
 ];
 
 /// A framebuffer with a text line's worth of pixels in RAM.
@@ -43,7 +55,10 @@ impl FbCon {
 
     /// Columns and lines of text.
     pub fn text_size(&self) -> (usize, usize) {
-        (self.fb.width() / cell_width(), self.fb.height() / cell_height())
+        (
+            self.fb.width() / cell_width(),
+            self.fb.height() / cell_height(),
+        )
     }
 
     /// Draws one line of the screen.
@@ -58,8 +73,12 @@ impl FbCon {
     }
 
     fn draw_cell(&mut self, x: usize, cell: &Cell, cursor: bool) {
-        let raster = get_raster(cell.ch, WEIGHT, HEIGHT).or_else(|| get_raster('?', WEIGHT, HEIGHT));
-        let (fg, bg) = (PALETTE[usize::from(cell.attr.fg & 15)], PALETTE[usize::from(cell.attr.bg & 15)]);
+        let raster =
+            get_raster(cell.ch, WEIGHT, HEIGHT).or_else(|| get_raster('?', WEIGHT, HEIGHT));
+        let (fg, bg) = (
+            PALETTE[usize::from(cell.attr.fg & 15)],
+            PALETTE[usize::from(cell.attr.bg & 15)],
+        );
         let row_bytes = self.fb.width() * self.fb.bytes_per_pixel();
         let (bytes, format) = (self.fb.bytes_per_pixel(), self.fb.format());
         for row in 0..cell_height() {

@@ -2,9 +2,7 @@
 //! drivers/input/keyboard/atkbd.c, drivers/tty/vt/keyboard.c).
 
 use pc_keyboard::layouts::Us104Key;
-use pc_keyboard::{
-    DecodedKey, HandleControl, KeyCode, KeyState, PS2Keyboard, ScancodeSet1,
-};
+use pc_keyboard::{DecodedKey, HandleControl, KeyCode, KeyState, PS2Keyboard, ScancodeSet1};
 
 use crate::arch::IoRegion;
 use crate::drivers::tty::Tty;
@@ -84,8 +82,8 @@ impl I8042 {
         self.send(CMD_DISABLE_AUX)?;
         self.send(CMD_READ_CONFIG)?;
         let config = self.read()?;
-        let config = (config | CONFIG_KBD_IRQ | CONFIG_TRANSLATE)
-            & !(CONFIG_KBD_DISABLED | CONFIG_AUX_IRQ);
+        let config =
+            (config | CONFIG_KBD_IRQ | CONFIG_TRANSLATE) & !(CONFIG_KBD_DISABLED | CONFIG_AUX_IRQ);
         self.send(CMD_WRITE_CONFIG)?;
         self.wait(STATUS_INPUT_FULL, 0)?;
         self.data.outb(0, config);
@@ -112,7 +110,11 @@ type KeyBytes = Vec<u8>;
 impl Keyboard {
     fn new() -> Self {
         Self {
-            decoder: PS2Keyboard::new(ScancodeSet1::new(), Us104Key, HandleControl::MapLettersToUnicode),
+            decoder: PS2Keyboard::new(
+                ScancodeSet1::new(),
+                Us104Key,
+                HandleControl::MapLettersToUnicode,
+            ),
             held: Held::default(),
         }
     }
@@ -214,8 +216,8 @@ fn sequence_of(code: KeyCode, cursor_keys: bool) -> Option<&'static [u8]> {
 /// Looks for the controller and sends what is typed to `tty`. Without one there is no keyboard,
 /// and the boot goes on. `cursor_keys(true)` tells whether DECCKM is set.
 pub fn start(tty: Arc<Tty>, cursor_keys: fn(bool) -> bool) {
-    let regions = IoRegion::request(0x60, 1, "keyboard")
-        .zip(IoRegion::request(0x64, 1, "keyboard"));
+    let regions =
+        IoRegion::request(0x60, 1, "keyboard").zip(IoRegion::request(0x64, 1, "keyboard"));
     let Some((data, command)) = regions else {
         return;
     };
@@ -251,7 +253,9 @@ mod tests {
     fn type_codes(codes: &[u8]) -> Vec<u8> {
         let mut keyboard = Keyboard::new();
         let typed = codes.iter().map(|code| keyboard.key(*code, false));
-        typed.flat_map(|key| key.expect("no salute").unwrap_or_default()).collect()
+        typed
+            .flat_map(|key| key.expect("no salute").unwrap_or_default())
+            .collect()
     }
 
     #[test]

@@ -109,7 +109,14 @@ impl TtyDriver for Vt {
             KDGETLED | KDGKBLED => put_user(arg, &0u8)?,
             KDSETLED | KDSKBLED => {}
             KIOCSOUND | KDMKTONE => {}
-            VT_GETSTATE => put_user(arg, &VtStat { v_active: 1, v_signal: 0, v_state: 0b11 })?,
+            VT_GETSTATE => put_user(
+                arg,
+                &VtStat {
+                    v_active: 1,
+                    v_signal: 0,
+                    v_state: 0b11,
+                },
+            )?,
             VT_OPENQRY => put_user(arg, &-1i32)?,
             VT_ACTIVATE | VT_WAITACTIVE if arg.as_u64() == 1 => {}
             VT_ACTIVATE | VT_WAITACTIVE => return Err(Errno::ENXIO),
@@ -174,7 +181,10 @@ fn con_init() -> Result {
     let vt = Arc::new(Vt {
         screen: SpinLock::new(Screen::new(cols, rows)),
         parser: SpinLock::new(vte::Parser::new()),
-        drawing: SpinLock::new(Drawing { con, copy: Vec::new() }),
+        drawing: SpinLock::new(Drawing {
+            con,
+            copy: Vec::new(),
+        }),
         timer: spin::Once::new(),
         tty: spin::Once::new(),
         size,
@@ -203,7 +213,11 @@ fn vty_init() -> Result {
         return Ok(());
     };
     let tty = tty_register_device("tty1", DevT::new(TTY_MAJOR, 1), vt.clone())?;
-    tty.resize(Winsize { ws_col: vt.size.0 as u16, ws_row: vt.size.1 as u16, ..Winsize::default() });
+    tty.resize(Winsize {
+        ws_col: vt.size.0 as u16,
+        ws_row: vt.size.1 as u16,
+        ..Winsize::default()
+    });
     vt.tty.call_once(|| tty.clone());
     keyboard::start(tty, |code| match VT.get() {
         Some(vt) if code => vt.screen.lock().cursor_keys,

@@ -17,7 +17,11 @@ pub struct Attr {
 }
 
 /// Light grey on black.
-const DEFAULT_ATTR: Attr = Attr { fg: 7, bg: 0, underline: false };
+const DEFAULT_ATTR: Attr = Attr {
+    fg: 7,
+    bg: 0,
+    underline: false,
+};
 
 /// One character on the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +32,10 @@ pub struct Cell {
     pub attr: Attr,
 }
 
-const BLANK: Cell = Cell { ch: ' ', attr: DEFAULT_ATTR };
+const BLANK: Cell = Cell {
+    ch: ' ',
+    attr: DEFAULT_ATTR,
+};
 
 /// What SGR collected; `attr()` makes the cell's colours of it.
 #[derive(Clone, Copy)]
@@ -41,15 +48,33 @@ struct Rendition {
     reverse: bool,
 }
 
-const DEFAULT_RENDITION: Rendition =
-    Rendition { fg: 7, bg: 0, bold: false, underline: false, blink: false, reverse: false };
+const DEFAULT_RENDITION: Rendition = Rendition {
+    fg: 7,
+    bg: 0,
+    bold: false,
+    underline: false,
+    blink: false,
+    reverse: false,
+};
 
 impl Rendition {
     fn attr(self) -> Attr {
-        let fg = if self.bold && self.fg < 8 { self.fg + 8 } else { self.fg };
-        let bg = if self.blink && self.bg < 8 { self.bg + 8 } else { self.bg };
+        let fg = if self.bold && self.fg < 8 {
+            self.fg + 8
+        } else {
+            self.fg
+        };
+        let bg = if self.blink && self.bg < 8 {
+            self.bg + 8
+        } else {
+            self.bg
+        };
         let (fg, bg) = if self.reverse { (bg, fg) } else { (fg, bg) };
-        Attr { fg, bg, underline: self.underline }
+        Attr {
+            fg,
+            bg,
+            underline: self.underline,
+        }
     }
 }
 
@@ -144,11 +169,6 @@ impl Screen {
         Some(y)
     }
 
-    /// Whether something must be drawn.
-    pub fn is_dirty(&self) -> bool {
-        self.dirty.contains(&true)
-    }
-
     fn touch(&mut self, y: usize) {
         self.dirty[y] = true;
     }
@@ -160,7 +180,13 @@ impl Screen {
     fn blank(&self) -> Cell {
         // Erased cells take the background colour, as on Linux's console.
         let attr = self.cursor.rendition.attr();
-        Cell { ch: ' ', attr: Attr { underline: false, ..attr } }
+        Cell {
+            ch: ' ',
+            attr: Attr {
+                underline: false,
+                ..attr
+            },
+        }
     }
 
     fn fill(&mut self, from: usize, to: usize) {
@@ -174,7 +200,11 @@ impl Screen {
     // --- moving ---
 
     fn go_to(&mut self, x: usize, y: usize) {
-        let (top, bottom) = if self.cursor.origin_mode { self.region } else { (0, self.rows - 1) };
+        let (top, bottom) = if self.cursor.origin_mode {
+            self.region
+        } else {
+            (0, self.rows - 1)
+        };
         self.touch(self.cursor.y);
         self.cursor.x = x.min(self.cols - 1);
         self.cursor.y = y.clamp(top, bottom);
@@ -184,12 +214,20 @@ impl Screen {
 
     /// Rows as control sequences count them begin at the region's top in origin mode.
     fn go_to_reported(&mut self, x: usize, y: usize) {
-        let top = if self.cursor.origin_mode { self.region.0 } else { 0 };
+        let top = if self.cursor.origin_mode {
+            self.region.0
+        } else {
+            0
+        };
         self.go_to(x, top + y);
     }
 
     fn up(&mut self, n: usize) {
-        let top = if self.cursor.y >= self.region.0 { self.region.0 } else { 0 };
+        let top = if self.cursor.y >= self.region.0 {
+            self.region.0
+        } else {
+            0
+        };
         self.go_to(self.cursor.x, self.cursor.y.saturating_sub(n).max(top));
     }
 
@@ -230,7 +268,8 @@ impl Screen {
     fn scroll_down(&mut self, top: usize, bottom: usize, n: usize) {
         let n = n.min(bottom - top + 1);
         let (from, to) = (top * self.cols, (bottom + 1) * self.cols);
-        self.cells.copy_within(from..to - n * self.cols, from + n * self.cols);
+        self.cells
+            .copy_within(from..to - n * self.cols, from + n * self.cols);
         self.touch_lines(top, bottom);
         self.fill(from, from + n * self.cols);
     }
@@ -301,7 +340,11 @@ impl Screen {
     }
 
     fn set_region(&mut self, top: usize, bottom: usize) {
-        let bottom = if bottom == 0 { self.rows } else { bottom.min(self.rows) };
+        let bottom = if bottom == 0 {
+            self.rows
+        } else {
+            bottom.min(self.rows)
+        };
         let top = top.max(1);
         if top < bottom {
             self.region = (top - 1, bottom - 1);
@@ -381,9 +424,14 @@ impl Screen {
         match (private, what) {
             (false, 5) => self.replies.extend_from_slice(b"\x1b[0n"),
             (false, 6) => {
-                let top = if self.cursor.origin_mode { self.region.0 } else { 0 };
+                let top = if self.cursor.origin_mode {
+                    self.region.0
+                } else {
+                    0
+                };
                 let (x, y) = (self.cursor.x + 1, self.cursor.y - top + 1);
-                self.replies.extend_from_slice(format!("\x1b[{y};{x}R").as_bytes());
+                self.replies
+                    .extend_from_slice(format!("\x1b[{y};{x}R").as_bytes());
             }
             _ => {}
         }
@@ -433,7 +481,11 @@ fn nearest(r: u16, g: u16, b: u16) -> u8 {
 
 impl Perform for Screen {
     fn print(&mut self, ch: char) {
-        let ch = if self.cursor.graphics { line_drawing(ch) } else { ch };
+        let ch = if self.cursor.graphics {
+            line_drawing(ch)
+        } else {
+            ch
+        };
         if self.cursor.wrap_pending && self.autowrap {
             self.cursor.x = 0;
             self.line_feed();
@@ -466,7 +518,11 @@ impl Perform for Screen {
 
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _ignore: bool, action: char) {
         let number = |index: usize| {
-            params.iter().nth(index).and_then(|p| p.first().copied()).map_or(0, usize::from)
+            params
+                .iter()
+                .nth(index)
+                .and_then(|p| p.first().copied())
+                .map_or(0, usize::from)
         };
         let count = number(0).max(1);
         let private = intermediates.first() == Some(&b'?');
@@ -549,7 +605,10 @@ impl Screen {
     }
 
     fn alignment_test(&mut self) {
-        self.cells.fill(Cell { ch: 'E', attr: DEFAULT_ATTR });
+        self.cells.fill(Cell {
+            ch: 'E',
+            attr: DEFAULT_ATTR,
+        });
         self.dirty.fill(true);
     }
 }
@@ -584,9 +643,15 @@ mod tests {
     #[test]
     fn text_wraps_at_the_last_column_and_scrolls_at_the_last_line() {
         let screen = show("abcdefghijklmnopqrstuvwxyz");
-        assert_eq!((line(&screen, 0).len(), line(&screen, 1)), (20, String::from("uvwxyz")));
+        assert_eq!(
+            (line(&screen, 0).len(), line(&screen, 1)),
+            (20, String::from("uvwxyz"))
+        );
         let screen = show("1\r\n2\r\n3\r\n4\r\n5\r\n6");
-        assert_eq!((line(&screen, 0), line(&screen, 4)), (String::from("2"), String::from("6")));
+        assert_eq!(
+            (line(&screen, 0), line(&screen, 4)),
+            (String::from("2"), String::from("6"))
+        );
     }
 
     #[test]
@@ -599,7 +664,10 @@ mod tests {
     #[test]
     fn cursor_addressing_and_erasing() {
         let screen = show("hello\x1b[1;3HXY\x1b[K\x1b[2;1Hbelow");
-        assert_eq!((line(&screen, 0), line(&screen, 1)), (String::from("heXY"), String::from("below")));
+        assert_eq!(
+            (line(&screen, 0), line(&screen, 1)),
+            (String::from("heXY"), String::from("below"))
+        );
         assert_eq!(line(&show("hello\x1b[2J"), 0), "");
     }
 
@@ -612,20 +680,29 @@ mod tests {
     #[test]
     fn a_scrolling_region_leaves_the_other_lines_alone() {
         let screen = show("top\x1b[2;4r\x1b[4;1Ha\nb\nc\nd\x1b[5;1Hend");
-        assert_eq!((line(&screen, 0), line(&screen, 4)), (String::from("top"), String::from("end")));
+        assert_eq!(
+            (line(&screen, 0), line(&screen, 4)),
+            (String::from("top"), String::from("end"))
+        );
     }
 
     #[test]
     fn lines_and_characters_are_inserted_and_deleted() {
         let screen = show("one\r\ntwo\x1b[1;1H\x1b[Lnew\x1b[2;1H\x1b[2P");
-        assert_eq!((line(&screen, 0), line(&screen, 1)), (String::from("new"), String::from("e")));
+        assert_eq!(
+            (line(&screen, 0), line(&screen, 1)),
+            (String::from("new"), String::from("e"))
+        );
         assert_eq!(line(&show("abc\x1b[1;1H\x1b[2@"), 0), "  abc");
     }
 
     #[test]
     fn colours_bold_and_reverse_reach_the_cell() {
         let screen = show("\x1b[1;31;44mx\x1b[7my\x1b[0mz");
-        let attrs: Vec<(u8, u8)> = screen.line(0)[..3].iter().map(|c| (c.attr.fg, c.attr.bg)).collect();
+        let attrs: Vec<(u8, u8)> = screen.line(0)[..3]
+            .iter()
+            .map(|c| (c.attr.fg, c.attr.bg))
+            .collect();
         assert_eq!(attrs, [(12, 1), (1, 12), (7, 0)]);
     }
 
@@ -635,7 +712,9 @@ mod tests {
         let mut screen = Screen::new(13, 7);
         let mut parser = vte::Parser::new();
         for _ in 0..200_000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(99);
             let pool = b"\x1b\x1b[[;0123456789?ABCDEFGHJKLMPSTXZ@hlmnrsu78cDEM(#)\n\r\t\x08abc";
             let byte = pool[(state >> 33) as usize % pool.len()];
             parser.advance(&mut screen, &[byte]);

@@ -58,7 +58,10 @@ fn the_higher_priority_preempts_and_the_preempted_one_comes_next() {
     sim.schedule_if_asked();
     assert!(sim.runs(&high));
     sim.sleep();
-    assert!(sim.runs(&low), "a preempted task stays in front of its equals");
+    assert!(
+        sim.runs(&low),
+        "a preempted task stays in front of its equals"
+    );
     sim.sleep();
     assert!(sim.runs(&equal));
 }

@@ -56,6 +56,7 @@ impl Sim {
 
     pub(super) fn schedule(&mut self) {
         self.rq.set_clock(self.now);
+        self.rq.update_curr();
         let next = self.rq.pick_next_task();
         self.curr().clear_tif(tif::NEED_RESCHED);
         if let Some(next) = next {
@@ -73,6 +74,7 @@ impl Sim {
     /// The running task goes to sleep.
     pub(super) fn sleep(&mut self) {
         self.rq.set_clock(self.now);
+        self.rq.update_curr();
         self.rq.deactivate_curr();
         self.schedule();
     }
@@ -126,7 +128,10 @@ fn shares_follow_the_weights_of_nice_values() {
         let expected = nice_to_weight(a) as f64 / nice_to_weight(b) as f64;
         let (x, y) = (runtime(&first), runtime(&second));
         let error = (x as f64 / y as f64 / expected - 1.0).abs();
-        assert!(error < 0.15, "nice {a} and {b}: {x} and {y}, expected {expected}");
+        assert!(
+            error < 0.15,
+            "nice {a} and {b}: {x} and {y}, expected {expected}"
+        );
     }
 }
 
@@ -153,7 +158,10 @@ fn nobody_waits_longer_than_everybody_elses_slices() {
         // A tick for each of the others, and one to begin with.
         sim.run_for(10 * TICK_NSEC + 2 * TICK_NSEC);
         for (task, last) in tasks.iter().zip(&mut last) {
-            assert!(runtime(task) > *last, "a task did not run for a whole round");
+            assert!(
+                runtime(task) > *last,
+                "a task did not run for a whole round"
+            );
             *last = runtime(task);
         }
     }
@@ -258,7 +266,9 @@ fn the_sums_are_zero_again_when_everybody_has_left() {
 fn a_random_mixture_of_events_keeps_the_books() {
     let mut state = 12345u64;
     let mut random = move |n: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 33) % n
     };
     let mut sim = Sim::new();
@@ -283,5 +293,9 @@ fn a_random_mixture_of_events_keeps_the_books() {
         }
         assert_eq!(sim.rq.nr_running as usize + asleep.len(), tasks.len());
     }
-    assert!(tasks.iter().all(|t| t.se.policy() == SCHED_NORMAL && runtime(t) > 0));
+    assert!(
+        tasks
+            .iter()
+            .all(|t| t.se.policy() == SCHED_NORMAL && runtime(t) > 0)
+    );
 }

@@ -29,7 +29,6 @@ fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Arc<Task> {
     task.expect("a thread can be made")
 }
 
-
 type Log = Arc<SpinLock<Vec<u32>>>;
 
 fn log() -> Log {
@@ -69,7 +68,10 @@ fn a_kernel_thread_is_a_child_of_kthreadd_and_starts_asleep() {
         wake_up_process(&task);
         settle();
         assert!(ran.load(Ordering::Relaxed));
-        assert!(crate::kernel::pid::find_task(task.pid()).is_none(), "no zombie is left");
+        assert!(
+            crate::kernel::pid::find_task(task.pid()).is_none(),
+            "no zombie is left"
+        );
     });
 }
 
@@ -148,7 +150,10 @@ fn complete_wakes_one_waiter_at_a_time_in_order_of_arrival() {
                 done.wait_for_completion();
                 order.lock().push(i);
             });
-            assert_eq!(task.state.load(Ordering::Relaxed), state::TASK_UNINTERRUPTIBLE);
+            assert_eq!(
+                task.state.load(Ordering::Relaxed),
+                state::TASK_UNINTERRUPTIBLE
+            );
         }
         for served in 1..=4 {
             done.complete();
@@ -244,18 +249,27 @@ fn a_signal_ends_an_interruptible_wait_but_no_other() {
         assert_eq!(*result.lock(), Some(Err(Errno::ERESTARTSYS)));
         crate::kernel::signal::signal_wake_up(&task, true);
         settle();
-        assert_eq!(task.state.load(Ordering::Relaxed), state::TASK_UNINTERRUPTIBLE);
+        assert_eq!(
+            task.state.load(Ordering::Relaxed),
+            state::TASK_UNINTERRUPTIBLE
+        );
         done.complete();
         settle();
-        assert_eq!(task.exit_state.load(Ordering::Relaxed), super::super::task::EXIT_DEAD);
+        assert_eq!(
+            task.exit_state.load(Ordering::Relaxed),
+            super::super::task::EXIT_DEAD
+        );
     });
 }
 
 #[test]
 fn exclusive_waiters_are_woken_one_by_one_in_order_and_others_all_at_once() {
     as_pid_1(|| {
-        let (queue, tickets, order) =
-            (Arc::new(WaitQueueHead::new()), Arc::new(AtomicU32::new(0)), log());
+        let (queue, tickets, order) = (
+            Arc::new(WaitQueueHead::new()),
+            Arc::new(AtomicU32::new(0)),
+            log(),
+        );
         let take = |tickets: &AtomicU32| {
             tickets
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
@@ -298,7 +312,10 @@ fn exclusive_waiters_are_woken_one_by_one_in_order_and_others_all_at_once() {
 #[test]
 fn no_wake_up_is_lost_between_a_producer_and_a_consumer() {
     as_pid_1(|| {
-        let (to, from) = (Arc::new(WaitQueueHead::new()), Arc::new(WaitQueueHead::new()));
+        let (to, from) = (
+            Arc::new(WaitQueueHead::new()),
+            Arc::new(WaitQueueHead::new()),
+        );
         let cell = Arc::new(AtomicU32::new(0));
         let (to2, from2, cell2) = (to.clone(), from.clone(), cell.clone());
         spawn("consumer", move || {
@@ -322,7 +339,10 @@ fn a_timed_wait_says_whether_the_condition_came_true() {
         let queue = WaitQueueHead::new();
         assert!(queue.wait_event_timeout(1_000_000, || true));
         assert!(!queue.wait_event_timeout(2_000_000, || false));
-        assert_eq!(queue.wait_event_interruptible_timeout(1_000_000, || false), Ok(false));
+        assert_eq!(
+            queue.wait_event_interruptible_timeout(1_000_000, || false),
+            Ok(false)
+        );
         assert!(!queue.is_active());
     });
 }
@@ -334,7 +354,10 @@ fn a_poll_table_hears_of_any_of_its_queues_and_leaves_them_when_dropped() {
         let mut table = PollTable::new();
         table.set_key(uapi::poll::POLLIN);
         queues.iter().for_each(|queue| queue.poll_wait(&mut table));
-        assert_eq!(table.poll_schedule_timeout(Some(1_000_000)), PollWoken::TimedOut);
+        assert_eq!(
+            table.poll_schedule_timeout(Some(1_000_000)),
+            PollWoken::TimedOut
+        );
         let theirs = queues[33].clone();
         spawn("writer", move || {
             schedule_timeout_uninterruptible(5);
@@ -343,7 +366,11 @@ fn a_poll_table_hears_of_any_of_its_queues_and_leaves_them_when_dropped() {
         });
         assert_eq!(table.poll_schedule_timeout(None), PollWoken::Look);
         queues[1].wake_up();
-        assert_eq!(table.poll_schedule_timeout(None), PollWoken::Look, "at once");
+        assert_eq!(
+            table.poll_schedule_timeout(None),
+            PollWoken::Look,
+            "at once"
+        );
         drop(table);
         assert!(queues.iter().all(|queue| !queue.is_active()));
     });
@@ -443,7 +470,10 @@ fn readers_share_a_writer_is_alone_and_nobody_overtakes() {
             *value += 1;
             log_of.lock().push(100);
         });
-        assert!(lock.try_read().is_none(), "a writer waits: newcomers queue up");
+        assert!(
+            lock.try_read().is_none(),
+            "a writer waits: newcomers queue up"
+        );
         for i in 0..2 {
             let (theirs, log_of) = (lock.clone(), order.clone());
             spawn("reader", move || {

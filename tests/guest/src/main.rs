@@ -1,0 +1,42 @@
+//! The program that the tests run inside the machine: as `/init`, or under an ordinary Linux.
+//!
+//! `-- run:GROUP` at the end of the kernel's command line names what to do; see [`jobs`]. Without it the program tells
+//! what it was given ([`report`]). All of it holds on Linux: what fails there is wrong in the test.
+
+mod check;
+mod pid1;
+mod raw;
+mod report;
+mod syscalls;
+mod traps;
+
+use check::Check;
+
+/// What `run:NAME` stands for.
+fn jobs(name: &str) -> Option<Vec<&'static [Check]>> {
+    let groups = match name {
+        "syscalls" => {
+            return Some(syscalls::GROUPS.iter().map(|(_, checks)| *checks).collect());
+        }
+        "traps" => traps::CHECKS,
+        group => syscalls::GROUPS.iter().find(|(name, _)| *name == group)?.1,
+    };
+    Some(vec![groups])
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let Some(name) = arguments.iter().find_map(|word| word.strip_prefix("run:")) else {
+        return report::run(&arguments);
+    };
+    if pid1::is_pid_1() {
+        pid1::prepare();
+    }
+    match jobs(name) {
+        Some(groups) => check::run(&groups, arguments.get(2).map(String::as_str)),
+        None => println!("no such job: {name}"),
+    }
+    if pid1::is_pid_1() {
+        pid1::power_off();
+    }
+}

@@ -1,0 +1,14 @@
+//! Checks of the system calls, a file for a group of calls.
+
+mod descriptors;
+mod numbers;
+mod pointers;
+
+use crate::check::Check;
+
+/// The groups by name.
+pub const GROUPS: &[(&str, &[Check])] = &[
+    ("numbers", numbers::CHECKS),
+    ("pointers", pointers::CHECKS),
+    ("descriptors", descriptors::CHECKS),
+];
