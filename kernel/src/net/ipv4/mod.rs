@@ -22,3 +22,5 @@ pub mod raw;
 pub mod tcp;
 pub mod tcp_stack;
 pub mod udp;
+#[cfg(test)]
+mod tests;

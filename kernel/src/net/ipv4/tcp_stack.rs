@@ -417,7 +417,7 @@ impl Stack {
             return;
         };
         let listener = self.listeners.swap_remove(index);
-        for handle in listener.next {
+        if let Some(handle) = listener.next {
             self.free(handle);
         }
         for handle in listener.pending {
