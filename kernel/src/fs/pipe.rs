@@ -447,7 +447,17 @@ struct PipeFile {
 }
 
 impl PipeFile {
+    #[cold]
+    fn register(&self, table: &mut PollTable) {
+        if self.reads {
+            self.pipe.rd_wait.poll_wait(table);
+        }
+        if self.writes {
+            self.pipe.wr_wait.poll_wait(table);
+        }
+    }
     /// Whether there was a writer since this side was opened.
+    #[cold]
     fn had_writer(&self) -> bool {
         self.no_writer_yet
             .is_none_or(|opens| opens != self.pipe.state.lock().writer_opens)
@@ -478,14 +488,10 @@ impl FileOperations for PipeFile {
     fn write_iter(&self, file: &File, from: &mut IovIter<'_>, _pos: &mut u64) -> Result<usize> {
         self.pipe.write(file, from)
     }
+    #[inline]
     fn poll(&self, _file: &File, table: Option<&mut PollTable>) -> u32 {
         if let Some(table) = table {
-            if self.reads {
-                self.pipe.rd_wait.poll_wait(table);
-            }
-            if self.writes {
-                self.pipe.wr_wait.poll_wait(table);
-            }
+            self.register(table);
         }
         let now = self.pipe.summary();
         let mut mask = 0;
