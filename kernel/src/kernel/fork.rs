@@ -27,6 +27,7 @@ use crate::kernel::signal::{SigHand, SignalStruct, sigflags};
 use crate::kernel::time::ktime_get;
 use crate::mm::UserAddr;
 use crate::mm::mmap::MmStruct;
+use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
 use crate::mm::page_alloc::totalram_pages;
 use crate::mm::uaccess::{copy_from_user, put_user};
 use crate::prelude::*;
@@ -690,6 +691,19 @@ pub fn sys_unshare(flags: u64) -> Result<()> {
     }
     Ok(())
 }
+
+static FORK_TABLE: &[CtlTable] = &[CtlTable {
+    path: "kernel/threads-max",
+    get: || format!("{}", max_threads()),
+    set: Some(|text| set_max_threads(parse_number(text, 0, u32::MAX)?)),
+}];
+
+#[__init]
+fn fork_sysctl_init() -> Result {
+    register_sysctl(FORK_TABLE);
+    Ok(())
+}
+fs_initcall!(fork_sysctl_init);
 
 #[cfg(test)]
 mod tests {

@@ -142,6 +142,16 @@ fn swaps_show(text: &mut String) -> Result {
     Ok(())
 }
 
+fn execdomains_show(text: &mut String) -> Result {
+    text.push_str("0-0\tLinux           \t[kernel]\n");
+    Ok(())
+}
+
+/// Block devices, of which there are none: Linux prints no heading then either.
+fn no_disks_show(_text: &mut String) -> Result {
+    Ok(())
+}
+
 fn timer_list_show(text: &mut String) -> Result {
     let (sources, current) = timekeeping::clocksource_names();
     let _ = writeln!(
@@ -161,24 +171,27 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, super::generic::Show); 13] = [
-        ("version", version_show),
-        ("cmdline", cmdline_show),
-        ("bootconfig", bootconfig_show),
-        ("uptime", uptime_show),
-        ("stat", stat_show),
-        ("softirqs", softirqs_show),
-        ("consoles", consoles_show),
-        ("tty/drivers", tty_drivers_show),
-        ("ioports", ioports_show),
-        ("swaps", swaps_show),
-        ("timer_list", timer_list_show),
-        ("filesystems", crate::fs::filesystems::filesystems_proc_show),
-        ("devices", crate::fs::char_dev::devices_proc_show),
+    let files: [(&'static str, u32, super::generic::Show); 16] = [
+        ("version", 0o444, version_show),
+        ("cmdline", 0o444, cmdline_show),
+        ("bootconfig", 0o444, bootconfig_show),
+        ("uptime", 0o444, uptime_show),
+        ("stat", 0o444, stat_show),
+        ("softirqs", 0o444, softirqs_show),
+        ("consoles", 0o444, consoles_show),
+        ("tty/drivers", 0o444, tty_drivers_show),
+        ("ioports", 0o444, ioports_show),
+        ("swaps", 0o444, swaps_show),
+        ("timer_list", 0o400, timer_list_show),
+        ("filesystems", 0o444, crate::fs::filesystems::filesystems_proc_show),
+        ("devices", 0o444, crate::fs::char_dev::devices_proc_show),
+        ("execdomains", 0o444, execdomains_show),
+        ("partitions", 0o444, no_disks_show),
+        ("diskstats", 0o444, no_disks_show),
     ];
-    for (name, show) in files {
+    for (name, mode, show) in files {
         if name != "bootconfig" || !params::bootconfig_text().is_empty() {
-            proc_create_single(name, 0o444, show)?;
+            proc_create_single(name, mode, show)?;
         }
     }
     Ok(())
