@@ -136,7 +136,9 @@ fn a_root_device_that_does_not_exist_is_named() {
         "VFS: Unable to mount root fs on unknown-block(0,0)",
     );
     assert!(
-        log.contains("VFS: Cannot open root device \"/dev/vda1\" or unknown-block(0,0): error -"),
+        // Linux 6.1 left the folder out.
+        log.contains("VFS: Cannot open root device \"")
+            && log.contains("vda1\" or unknown-block(0,0): error -"),
         "{log}"
     );
     assert!(
@@ -204,7 +206,7 @@ fn too_many_arguments_are_a_panic() {
     let mut guest = boot("many-words", &tree, &numbered(&|i| format!("w{i}")));
     expect_panic(&mut guest, "Too many boot init vars at `w33'");
     let mut guest = boot("many-variables", &tree, &numbered(&|i| format!("v{i}=1")));
-    expect_panic(&mut guest, "Too many boot env vars at `v");
+    expect_panic(&mut guest, "Too many boot env vars at `v32=1'");
 }
 
 #[test]

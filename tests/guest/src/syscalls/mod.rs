@@ -1,8 +1,13 @@
 //! Checks of the system calls, a file for a group of calls.
 
+mod attributes;
 mod descriptors;
+mod files;
+mod memory;
 mod numbers;
 mod pointers;
+mod process;
+mod signals;
 
 use crate::check::Check;
 
@@ -11,4 +16,9 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("numbers", numbers::CHECKS),
     ("pointers", pointers::CHECKS),
     ("descriptors", descriptors::CHECKS),
+    ("files", files::CHECKS),
+    ("attributes", attributes::CHECKS),
+    ("signals", signals::CHECKS),
+    ("process", process::CHECKS),
+    ("memory", memory::CHECKS),
 ];
