@@ -1,6 +1,8 @@
 //! Checks of the system calls, a file for a group of calls.
 
+mod attributes;
 mod descriptors;
+mod files;
 mod numbers;
 mod pointers;
 
@@ -11,4 +13,6 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("numbers", numbers::CHECKS),
     ("pointers", pointers::CHECKS),
     ("descriptors", descriptors::CHECKS),
+    ("files", files::CHECKS),
+    ("attributes", attributes::CHECKS),
 ];
