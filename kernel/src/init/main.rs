@@ -181,8 +181,8 @@ fn free_initmem() {
 fn mark_readonly() {
     if params::rodata_enabled() {
         arch::mark_rodata_ro();
+        arch::debug_checkwx(); // in Linux the end of mark_rodata_ro
         mm::rodata_test::rodata_test();
-        arch::debug_checkwx();
     } else {
         pr_info!("Kernel memory protection disabled.");
     }
