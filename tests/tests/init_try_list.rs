@@ -206,7 +206,7 @@ fn too_many_arguments_are_a_panic() {
     let mut guest = boot("many-words", &tree, &numbered(&|i| format!("w{i}")));
     expect_panic(&mut guest, "Too many boot init vars at `w33'");
     let mut guest = boot("many-variables", &tree, &numbered(&|i| format!("v{i}=1")));
-    expect_panic(&mut guest, "Too many boot env vars at `v");
+    expect_panic(&mut guest, "Too many boot env vars at `v32=1'");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod descriptors;
 mod files;
 mod numbers;
 mod pointers;
+mod signals;
 
 use crate::check::Check;
 
@@ -15,4 +16,5 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("descriptors", descriptors::CHECKS),
     ("files", files::CHECKS),
     ("attributes", attributes::CHECKS),
+    ("signals", signals::CHECKS),
 ];
