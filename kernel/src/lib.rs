@@ -25,5 +25,6 @@ pub mod init;
 #[path = "lib/mod.rs"]
 pub mod lib;
 pub mod mm;
+pub mod net;
 
 pub mod prelude;

@@ -16,12 +16,12 @@ use uapi::mman::*;
 
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
 use crate::fs::elf_tables::{ElfImage, create_elf_tables};
-use crate::fs::exec::{Binprm, Entry};
+use crate::fs::exec::{Binprm, Entry, ExeFile};
 use crate::fs::exec_hooks;
 use crate::fs::file::File;
 use crate::mm::mmap::{MmStruct, MmapRequest};
 use crate::mm::util::{
-    RANDOMIZE_VA_SPACE, arch_mmap_rnd, arch_randomize_brk, page_align, randomize_stack_top,
+    arch_mmap_rnd, arch_randomize_brk, page_align, randomize_brk, randomize_stack_top,
 };
 use crate::mm::vma::VmFlags;
 use crate::prelude::*;
@@ -52,7 +52,7 @@ fn user_address(addr: u64, errno: Errno) -> Result<u64> {
 
 /// A program or an interpreter: its file and its headers.
 struct ElfFile {
-    file: Arc<File>,
+    exe: Arc<ExeFile>,
     header: FileHeader<LittleEndian>,
     segments: Vec<ProgramHeader>,
 }
@@ -85,7 +85,7 @@ fn parse_header(head: &[u8]) -> Option<FileHeader<LittleEndian>> {
 impl ElfFile {
     /// Reads the program headers (Linux: `load_elf_phdrs`). Errors: `bad` for every fault of the
     /// file, ENOMEM.
-    fn new(file: Arc<File>, head: &[u8], bad: Errno) -> Result<ElfFile> {
+    fn new(exe: Arc<ExeFile>, head: &[u8], bad: Errno) -> Result<ElfFile> {
         let header = parse_header(head).ok_or(bad)?;
         let size = usize::from(header.e_phnum) * PHDR_SIZE;
         if usize::from(header.e_phentsize) != PHDR_SIZE || size == 0 || size > MAX_PHDRS_SIZE {
@@ -94,7 +94,7 @@ impl ElfFile {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
         bytes.resize(size, 0);
-        elf_read(&file, &mut bytes, header.e_phoff).map_err(|_| bad)?;
+        elf_read(exe.file(), &mut bytes, header.e_phoff).map_err(|_| bad)?;
         let mut segments = Vec::new();
         segments
             .try_reserve_exact(size / PHDR_SIZE)
@@ -105,7 +105,7 @@ impl ElfFile {
             segments.push(segment.map_err(|_| bad)?);
         }
         Ok(ElfFile {
-            file,
+            exe,
             header,
             segments,
         })
@@ -165,7 +165,7 @@ impl ElfFile {
             return Err(Errno::ENOEXEC);
         }
         let mut path = vec![0; segment.p_filesz as usize];
-        elf_read(&self.file, &mut path, segment.p_offset)?;
+        elf_read(self.exe.file(), &mut path, segment.p_offset)?;
         if path.pop() != Some(0) {
             return Err(Errno::ENOEXEC);
         }
@@ -191,7 +191,7 @@ impl ElfFile {
 /// Errors: ENOEXEC if the file is no program, ELIBBAD for a bad interpreter, EINVAL, EIO,
 /// ENOMEM, EFAULT.
 pub fn load_elf_binary(bprm: &mut Binprm) -> Result<Entry> {
-    let program = ElfFile::new(bprm.file.clone(), &bprm.head, Errno::ENOEXEC)?;
+    let program = ElfFile::new(bprm.exe.clone(), &bprm.head, Errno::ENOEXEC)?;
     let interpreter = match program.interpreter()? {
         Some(path) => Some(open_interpreter(&path)?),
         None => None,
@@ -205,7 +205,7 @@ pub fn load_elf_binary(bprm: &mut Binprm) -> Result<Entry> {
     let stack_top = page_start(randomize_stack_top());
     let image = map_program(&mm, &program, interpreter.as_ref())?;
     let sp = create_elf_tables(bprm, &image, stack_top, stack)?;
-    mm.set_exe_file(Some(bprm.file.clone()));
+    mm.set_exe_file(Some(bprm.exe.clone()));
     Ok(Entry {
         ip: image.start_ip,
         sp,
@@ -214,10 +214,10 @@ pub fn load_elf_binary(bprm: &mut Binprm) -> Result<Entry> {
 
 /// Errors: ELIBBAD, EIO, and those of opening a program.
 fn open_interpreter(path: &[u8]) -> Result<ElfFile> {
-    let file = exec_hooks::open_exec(path)?;
+    let exe = ExeFile::new(exec_hooks::open_exec(path)?)?;
     let mut head = [0; EHDR_SIZE];
-    elf_read(&file, &mut head, 0)?;
-    ElfFile::new(file, &head, Errno::ELIBBAD)
+    elf_read(exe.file(), &mut head, 0)?;
+    ElfFile::new(exe, &head, Errno::ELIBBAD)
 }
 
 /// Where the parts of the program are, without its load bias.
@@ -232,8 +232,12 @@ struct Extent {
 
 impl Extent {
     fn new() -> Extent {
+        let code = Range {
+            start: u64::MAX,
+            end: 0,
+        };
         Extent {
-            code: u64::MAX..0,
+            code,
             ..Extent::default()
         }
     }
@@ -455,7 +459,7 @@ fn elf_map(
         len,
         prot: make_prot(segment.p_flags),
         flags: MAP_FIXED | MAP_PRIVATE,
-        file: Some(source.file.clone()),
+        file: Some(source.exe.file().clone()),
         pgoff: file_pos >> PAGE_SHIFT,
     })
 }
@@ -496,9 +500,8 @@ fn set_program_parts(
 ) {
     let at = |addr: u64| addr.wrapping_add(bias);
     let end = page_align(at(extent.brk)).unwrap_or(TASK_SIZE);
-    let randomize = RANDOMIZE_VA_SPACE.load(core::sync::atomic::Ordering::Relaxed) > 1;
     // A static PIE sits among the mappings: its heap gets a place with room of its own.
-    let own_place = randomize && program.is_dyn() && !has_interpreter;
+    let own_place = randomize_brk() && program.is_dyn() && !has_interpreter;
     let brk = arch_randomize_brk(if own_place { ELF_ET_DYN_BASE } else { end });
     let mut map = mm.write();
     let parts = &mut map.parts;

@@ -11,7 +11,7 @@
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::fs::hashtable::{WeakTable, hash_bytes};
+use crate::fs::hashtable::{WeakTable, hash_bytes, same_name};
 use crate::fs::inode::Inode;
 use crate::fs::superblock::SuperBlock;
 use crate::kernel::locking::RwSpinLock;
@@ -99,19 +99,31 @@ pub fn vfs_caches_init_early() {
     crate::fs::inode::inode_init_early(total_bytes);
 }
 
+/// What the hash of names in a directory starts with.
+#[inline]
+pub fn hash_seed(parent: &Arc<Dentry>) -> u64 {
+    Arc::as_ptr(parent).addr() as u64
+}
+
 fn hash_of(parent: &Arc<Dentry>, name: &[u8]) -> u64 {
-    hash_bytes(Arc::as_ptr(parent).addr() as u64, name)
+    hash_bytes(hash_seed(parent), name)
 }
 
 /// The cached child `name` of `parent` (Linux: `__d_lookup`). A miss proves nothing unless the
 /// directory's lock is held, because a rename may be under way.
 #[inline]
 pub fn d_lookup(parent: &Arc<Dentry>, name: &[u8]) -> Option<Arc<Dentry>> {
-    DENTRY_HASHTABLE.find(hash_of(parent, name), |dentry| {
+    d_lookup_hashed(parent, name, hash_of(parent, name))
+}
+
+/// `d_lookup` with the hash that the path walk has computed already.
+#[inline]
+pub fn d_lookup_hashed(parent: &Arc<Dentry>, name: &[u8], hash: u64) -> Option<Arc<Dentry>> {
+    DENTRY_HASHTABLE.find(hash, |dentry| {
         let link = dentry.link.lock();
         dentry.flags.load(Ordering::Relaxed) & dflags::HASHED != 0
             && link.parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, parent))
-            && link.name.as_bytes() == name
+            && same_name(link.name.as_bytes(), name)
     })
 }
 
@@ -274,11 +286,14 @@ impl Dentry {
         other.move_to(&parent, &name);
     }
 
-    /// The first pinned child at `position` or later, and its position.
-    pub fn child_from(&self, position: u64) -> Option<(u64, Arc<Dentry>)> {
+    /// Pinned children with their positions, from `position` on, at most as many as there is
+    /// room for.
+    pub fn children_from(&self, position: u64, room: &mut [Option<(u64, Arc<Dentry>)>]) {
         let children = self.children.lock();
-        let (pos, child) = children.entries.range(position..).next()?;
-        Some((*pos, child.clone()))
+        let mut found = children.entries.range(position..);
+        for slot in room {
+            *slot = found.next().map(|(pos, child)| (*pos, child.clone()));
+        }
     }
     /// One more than the greatest position in use.
     pub fn end_position(&self) -> u64 {

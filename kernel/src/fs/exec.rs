@@ -16,7 +16,7 @@ use crate::arch::{self, PtRegs};
 use crate::fs::exec_args::{ArgArea, Strings};
 use crate::fs::file::File;
 use crate::fs::{binfmt_elf, binfmt_script, exec_hooks};
-use crate::kernel::cred::Cred;
+use crate::kernel::cred::{Cred, commit_creds};
 use crate::kernel::sched::task::pf;
 use crate::kernel::sched::{current, exec_mmap};
 use crate::mm::UserAddr;
@@ -41,15 +41,37 @@ pub fn vfs_fsync(file: &File) -> Result {
     file.ops.fsync(file)
 }
 
+/// A program's file while it is loaded or runs: nobody may open it for writing
+/// (Linux: `exe_file_deny_write_access`).
+pub struct ExeFile(Arc<File>);
+
+impl ExeFile {
+    /// Errors: ETXTBSY while somebody has it open for writing.
+    pub fn new(file: Arc<File>) -> Result<Arc<ExeFile>> {
+        file.inode.deny_write_access()?;
+        Ok(Arc::new(ExeFile(file)))
+    }
+    /// The open file.
+    pub fn file(&self) -> &Arc<File> {
+        &self.0
+    }
+}
+
+impl Drop for ExeFile {
+    fn drop(&mut self) {
+        self.0.inode.allow_write_access();
+    }
+}
+
 /// An exec on its way (Linux: `struct linux_binprm`).
 pub struct Binprm {
     /// The file that is looked at: the program, a script, its interpreter.
-    pub file: Arc<File>,
+    pub exe: Arc<ExeFile>,
     /// Its first bytes, zeroes after its end.
     pub head: [u8; BINPRM_BUF_SIZE],
     /// What the caller asked for.
     pub filename: Vec<u8>,
-    /// Path of `file`.
+    /// Path of `exe`.
     pub interp: Vec<u8>,
     /// `filename` goes through a descriptor that exec closes.
     pub path_inaccessible: bool,
@@ -175,11 +197,11 @@ fn is_empty_list(argv: Strings<'_>) -> bool {
 }
 
 impl Binprm {
-    /// For a program that is open, in an empty address space. Errors: ENOMEM.
+    /// For a program that is open, in an empty address space. Errors: ENOMEM, ETXTBSY.
     pub fn new(file: Arc<File>, filename: Vec<u8>, cred: &Cred) -> Result<Binprm> {
         let stack_limit = rlimit(RLIMIT_STACK);
         Ok(Binprm {
-            file,
+            exe: ExeFile::new(file)?,
             head: [0; BINPRM_BUF_SIZE],
             interp: filename.clone(),
             filename,
@@ -201,7 +223,7 @@ impl Binprm {
                 self.take_credentials();
                 return binfmt_elf::load_elf_binary(self);
             }
-            self.file = binfmt_script::load_script(self)?;
+            self.exe = ExeFile::new(binfmt_script::load_script(self)?)?;
         }
         Err(Errno::ELOOP)
     }
@@ -210,7 +232,7 @@ impl Binprm {
         self.head = [0; BINPRM_BUF_SIZE];
         let mut done = 0;
         while done < self.head.len() {
-            match exec_hooks::kernel_read(&self.file, &mut self.head[done..], done as u64)? {
+            match exec_hooks::kernel_read(self.exe.file(), &mut self.head[done..], done as u64)? {
                 0 => break,
                 count => done += count,
             }
@@ -221,10 +243,10 @@ impl Binprm {
     /// Set-user-id and capabilities, from the file that really runs (Linux:
     /// `bprm_creds_from_file`, security/commoncap.c).
     fn take_credentials(&mut self) {
-        if let Some(uid) = exec_hooks::set_user_id(&self.file) {
+        if let Some(uid) = exec_hooks::set_user_id(self.exe.file()) {
             self.cred.euid = uid;
         }
-        if let Some(gid) = exec_hooks::set_group_id(&self.file) {
+        if let Some(gid) = exec_hooks::set_group_id(self.exe.file()) {
             self.cred.egid = gid;
         }
         self.secureexec = exec_credentials(&mut self.cred);
@@ -270,10 +292,10 @@ fn change_over(bprm: &Binprm) -> Result {
     task.flags
         .fetch_and(!(pf::PF_FORKNOEXEC | pf::PF_KTHREAD), Ordering::Relaxed);
     task.signal.did_exec.store(true, Ordering::Relaxed);
-    drop(old); // frees the old program's memory unless somebody shares it
     exec_hooks::flush_signals();
     task.set_comm(base_name(&bprm.filename));
-    exec_hooks::commit_creds(bprm.cred.clone());
+    commit_creds(bprm.cred.clone());
+    drop(old); // frees the old program's memory if nobody else uses it
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! What exec asks of files, signals and threads. Each function is the one place to connect.
 #![forbid(unsafe_code)]
 
+use core::sync::atomic::Ordering;
+
 use uapi::mount::MS_NOSUID;
 use uapi::signal::SIG_DFL;
 use uapi::stat::{S_ISGID, S_ISUID, S_IXGRP};
@@ -10,7 +12,6 @@ use crate::fs::fdtable::OnExec;
 use crate::fs::file::{File, current_files};
 use crate::fs::namei::{LookupFlags, start_at};
 use crate::fs::open;
-use crate::kernel::cred::Cred;
 use crate::kernel::sched::current;
 use crate::kernel::{exit, signal};
 use crate::prelude::*;
@@ -18,6 +19,10 @@ use crate::prelude::*;
 /// Opens a program or an interpreter by path: it must be a regular file that the caller may
 /// execute, on a mount that allows it. Errors: those of open(2); EACCES.
 pub fn open_exec(path: &[u8]) -> Result<Arc<File>> {
+    #[cfg(test)]
+    if let Some(file) = super::exec_tests::stand_in(path) {
+        return file;
+    }
     open::open_exec(None, path, LookupFlags::FOLLOW)
 }
 
@@ -48,7 +53,8 @@ pub fn set_user_id(file: &File) -> Option<u32> {
 fn mode_that_counts(file: &File) -> u32 {
     let flags = file.path.mnt.flags() | file.path.mnt.sb.flags();
     let mode = file.inode.mode();
-    if flags & MS_NOSUID != 0 {
+    let no_new_privs = current().no_new_privs.load(Ordering::Relaxed) != 0;
+    if flags & MS_NOSUID != 0 || no_new_privs {
         mode & !(S_ISUID | S_ISGID)
     } else {
         mode
@@ -64,9 +70,18 @@ pub fn set_group_id(file: &File) -> Option<u32> {
 }
 
 /// Ends every other thread of the process and makes the caller its leader, with signal handlers
-/// of its own (Linux: `de_thread`). Errors: EAGAIN when the process is being killed.
+/// of its own (Linux: `de_thread`, `unshare_sighand`). Errors: EAGAIN when the process is being
+/// killed.
 pub fn de_thread() -> Result {
-    exit::de_thread()
+    exit::de_thread()?;
+    let task = current();
+    let shared = task.sighand.lock().clone();
+    // One handle is the task's, one this function's; more belong to other processes.
+    if Arc::strong_count(&shared) > 2 {
+        let before = core::mem::replace(&mut *task.sighand.lock(), Arc::new(shared.dup()));
+        drop(before);
+    }
+    Ok(())
 }
 
 /// Closes the descriptors that are marked for it, after giving the task a table of its own
@@ -98,9 +113,4 @@ pub fn force_fatal_sig(signal: i32) {
         action.handler = SIG_DFL;
     }
     signal::force_sig(signal);
-}
-
-/// Replaces the running task's credentials (Linux: `commit_creds`).
-pub fn commit_creds(cred: Cred) {
-    *current().cred.lock() = Arc::new(cred);
 }

@@ -193,7 +193,46 @@ impl FilesStruct {
 
     /// Opens `file` under the lowest free descriptor. Errors: EMFILE, ENOMEM.
     pub fn install(&self, file: Arc<File>, limit: u64, on_exec: OnExec) -> Result<u32> {
-        Ok(self.alloc(0, limit, on_exec)?.install(file))
+        let limit = limit.min(u64::from(NR_OPEN)) as usize;
+        let mut table = self.table.lock();
+        let fd = table.open.first_clear(table.next);
+        let room = if fd < limit {
+            table.grow(fd)
+        } else {
+            Err(Errno::EMFILE)
+        };
+        if let Err(error) = room {
+            drop(table);
+            drop(file);
+            return Err(error);
+        }
+        table.reserve(fd, on_exec == OnExec::Close);
+        if let Some(slot) = table.files.get_mut(fd) {
+            *slot = Some(file);
+        }
+        Ok(fd as u32)
+    }
+
+    /// The files behind several descriptors, with one lock; `None` for those that are not open
+    /// and for O_PATH ones.
+    pub fn get_many<const N: usize>(&self, fds: &[i32]) -> [Option<Arc<File>>; N] {
+        let mut found = [const { None }; N];
+        let table = self.table.lock();
+        for (slot, fd) in found.iter_mut().zip(fds) {
+            if let Some(Some(file)) = table.files.get(*fd as u32 as usize)
+                && file.mode & fmode::PATH == 0
+            {
+                *slot = Some(file.clone());
+            }
+        }
+        found
+    }
+
+    /// Whether every descriptor in this word of a bit map, the `index`th, is open.
+    pub fn all_open(&self, index: usize, bits: u64) -> bool {
+        let table = self.table.lock();
+        let open = table.open.0.get(index).copied().unwrap_or(0);
+        bits & !open == 0
     }
 
     /// Makes `fd` stand for `file`; what it stood for is closed (Linux: `do_dup2`).

@@ -120,19 +120,86 @@ pub const fn mix(hash: u64, word: u64) -> u64 {
     product ^ (product >> 29)
 }
 
-/// Hashes a name eight bytes at a time (Linux: fs/namei.c, `hash_name`).
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Number of bytes before the first `byte` of a little-endian word, `None` without one
+/// (Linux: asm/word-at-a-time.h).
+#[inline]
+pub const fn find_in_word(word: u64, byte: u8) -> Option<u32> {
+    let zeroes = word ^ (ONES * byte as u64);
+    let found = zeroes.wrapping_sub(ONES) & !zeroes & HIGHS;
+    match found {
+        0 => None,
+        found => Some(found.trailing_zeros() / 8),
+    }
+}
+
+/// The last `len` bytes of `bytes`, fewer than eight, as a word.
+#[inline]
+fn tail_word(bytes: &[u8], len: usize) -> u64 {
+    if len == 0 {
+        return 0;
+    }
+    if let Some(last) = bytes.last_chunk::<8>() {
+        return u64::from_le_bytes(*last) >> (64 - 8 * len);
+    }
+    let tail = bytes.iter().rev().take(len);
+    tail.fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+/// Length and hash of the path component that `bytes` begin with: it ends at a slash or with
+/// them. Eight bytes at a time (Linux: fs/namei.c, `hash_name`).
+#[inline]
+pub fn scan_component(seed: u64, bytes: &[u8]) -> (usize, u64) {
+    let mut hash = seed;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        if let Some(before) = find_in_word(word, b'/') {
+            let len = index * 8 + before as usize;
+            let part = word & ((1 << (8 * before)) - 1);
+            return (len, mix(mix(hash, part), len as u64));
+        }
+        hash = mix(hash, word);
+    }
+    let word = tail_word(bytes, tail.len());
+    let (before, part) = match find_in_word(word, b'/') {
+        Some(before) => (before as usize, word & ((1 << (8 * before)) - 1)),
+        None => (tail.len(), word),
+    };
+    let len = words.len() * 8 + before;
+    (len, mix(mix(hash, part), len as u64))
+}
+
+/// Hashes a name, as `scan_component` does it.
 #[inline]
 pub fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
-    let mut hash = mix(seed, bytes.len() as u64);
+    let mut hash = seed;
     let (words, tail) = bytes.as_chunks::<8>();
     for word in words {
         hash = mix(hash, u64::from_le_bytes(*word));
     }
-    let mut last = 0u64;
-    for &byte in tail {
-        last = last << 8 | u64::from(byte);
+    let word = tail_word(bytes, tail.len());
+    mix(mix(hash, word), bytes.len() as u64)
+}
+
+/// Whether two names are the same: inline, because most are shorter than a call.
+#[inline]
+pub fn same_name(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
     }
-    mix(hash, last)
+    let (a_words, a_tail) = a.as_chunks::<8>();
+    let (b_words, b_tail) = b.as_chunks::<8>();
+    let differs = |(a, b): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*a) != u64::from_le_bytes(*b);
+    if a_words.iter().zip(b_words).any(differs) {
+        return false;
+    }
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a), Some(b)) => u64::from_le_bytes(*a) == u64::from_le_bytes(*b),
+        _ => a_tail.iter().zip(b_tail).all(|(a, b)| a == b),
+    }
 }
 
 #[cfg(test)]
@@ -150,6 +217,28 @@ mod tests {
         assert!(!table.remove(7, Arc::as_ptr(&b)));
         assert!(table.find(7, |x| **x == 2).is_none());
         assert_eq!(table.find(7, |_| true).as_deref(), Some(&1));
+    }
+
+    #[test]
+    fn a_component_is_cut_and_hashed_at_its_slash() {
+        let text = b"abcdefghijklmnopqrstuvwxyz";
+        for len in 0..=text.len() {
+            let name = &text[..len];
+            let hash = hash_bytes(3, name);
+            assert_eq!(scan_component(3, name), (len, hash));
+            for rest in ["/", "/x", "/longer/than/eight"] {
+                let path = [name, rest.as_bytes()].concat();
+                assert_eq!(scan_component(3, &path), (len, hash), "{len} {rest}");
+            }
+            assert!(same_name(name, &name.to_vec()));
+            for at in 0..len {
+                let mut other = name.to_vec();
+                other[at] ^= 1;
+                assert!(!same_name(name, &other));
+                assert_ne!(hash_bytes(3, &other), hash);
+            }
+        }
+        assert!(!same_name(b"a", b"ab"));
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::prelude::*;
 /// entry's position stays the same for its whole life.
 pub struct DcacheDir;
 
+/// Entries that a listing takes at a time.
+const BATCH: usize = 16;
+
 /// The shared operations of all pinned directories.
 pub fn dcache_dir_operations() -> Arc<dyn FileOperations> {
     static OPS: spin::Once<Arc<DcacheDir>> = spin::Once::new();
@@ -56,16 +59,22 @@ impl FileOperations for DcacheDir {
             return Ok(());
         }
         let mut pos = file.pos.load(Ordering::Relaxed).max(FIRST_CHILD_POS);
-        while let Some((at, child)) = file.path.dentry.child_from(pos) {
-            pos = at + 1;
-            let inode = &child.inode;
-            let kind = mode_to_dtype(inode.mode());
-            let room = child.with_name(|name| dir_emit(file, ctx, name, inode.ino, kind, pos));
-            if !room {
-                break;
+        loop {
+            let mut batch = [const { None }; BATCH];
+            file.path.dentry.children_from(pos, &mut batch);
+            for child in batch {
+                let Some((at, child)) = child else {
+                    return Ok(());
+                };
+                pos = at + 1;
+                let inode = &child.inode;
+                let kind = mode_to_dtype(inode.mode());
+                let room = child.with_name(|name| dir_emit(file, ctx, name, inode.ino, kind, pos));
+                if !room {
+                    return Ok(());
+                }
             }
         }
-        Ok(())
     }
     fn fsync(&self, _file: &File) -> Result {
         Ok(())

@@ -68,3 +68,6 @@ mod setup;
 mod tests;
 
 pub use setup::{memory_bytes, vfs_caches_init};
+
+#[cfg(test)]
+mod exec_tests;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use uapi::capability::CAP_SYS_RESOURCE;
 use uapi::fcntl::*;
@@ -71,10 +72,25 @@ impl State {
     }
 }
 
+/// Bits of `Pipe::summary`.
+mod summary {
+    /// There are bytes to read.
+    pub const READABLE: u32 = 1;
+    /// There is room for a page.
+    pub const WRITABLE: u32 = 2;
+    /// Somebody may write.
+    pub const HAS_WRITERS: u32 = 4;
+    /// Somebody may read.
+    pub const HAS_READERS: u32 = 8;
+}
+
 /// A pipe (Linux: `struct pipe_inode_info`).
 pub struct Pipe {
     lock: SleepLock,
     state: SpinLock<State>,
+    /// What pollers and sleepers ask, kept up to date by `State` changes so that they need no
+    /// lock.
+    summary: AtomicU32,
     /// Readers, and whoever polls for reading.
     rd_wait: WaitQueueHead,
     /// Writers, and whoever polls for writing.
@@ -94,9 +110,24 @@ impl Pipe {
                 writer_opens: 0,
                 spare: None,
             }),
+            summary: AtomicU32::new(summary::WRITABLE),
             rd_wait: WaitQueueHead::new(),
             wr_wait: WaitQueueHead::new(),
         })
+    }
+
+    /// Publishes a changed state. Context: the state's lock is held.
+    fn publish(&self, state: &State) {
+        let bit = |on: bool, bit: u32| if on { bit } else { 0 };
+        let now = bit(!state.buffers.is_empty(), summary::READABLE)
+            | bit(!state.is_full(), summary::WRITABLE)
+            | bit(state.writers > 0, summary::HAS_WRITERS)
+            | bit(state.readers > 0, summary::HAS_READERS);
+        self.summary.store(now, Ordering::Release);
+    }
+    #[inline]
+    fn summary(&self) -> u32 {
+        self.summary.load(Ordering::Acquire)
     }
 
     /// The pipe behind an open file.
@@ -128,42 +159,55 @@ impl Pipe {
             return Err(Errno::EBUSY);
         }
         state.max_buffers = pages;
+        self.publish(&state);
         drop(state);
         self.wr_wait.wake_up_all();
         Ok(pages * PAGE_SIZE)
     }
 
     fn has_data_or_end(&self) -> bool {
-        let state = self.state.lock();
-        !state.buffers.is_empty() || state.writers == 0
+        let now = self.summary();
+        now & summary::READABLE != 0 || now & summary::HAS_WRITERS == 0
     }
     fn has_room_or_end(&self) -> bool {
-        let state = self.state.lock();
-        !state.is_full() || state.readers == 0
+        let now = self.summary();
+        now & summary::WRITABLE != 0 || now & summary::HAS_READERS == 0
+    }
+
+    /// Waits for the first byte or for the end. Errors: EAGAIN, ERESTARTSYS.
+    fn wait_for_data(&self, nonblock: bool) -> Result {
+        if self.has_data_or_end() {
+            return Ok(());
+        }
+        if nonblock {
+            return Err(Errno::EAGAIN);
+        }
+        self.rd_wait
+            .wait_event_interruptible_exclusive(|| self.has_data_or_end())
+    }
+
+    /// Waits for room, or for the last reader to go. Errors: EAGAIN, ERESTARTSYS.
+    fn wait_for_room(&self, nonblock: bool) -> Result {
+        if self.has_room_or_end() {
+            return Ok(());
+        }
+        if nonblock {
+            return Err(Errno::EAGAIN);
+        }
+        self.wr_wait
+            .wait_event_interruptible_exclusive(|| self.has_room_or_end())
     }
 
     /// Bytes to read, 0 at the end; waits for the first one. Errors: EAGAIN, ERESTARTSYS.
     pub fn wait_readable(&self, nonblock: bool) -> Result<usize> {
-        if !self.has_data_or_end() {
-            if nonblock {
-                return Err(Errno::EAGAIN);
-            }
-            self.rd_wait
-                .wait_event_interruptible(|| self.has_data_or_end())?;
-        }
+        self.wait_for_data(nonblock)?;
         Ok(self.state.lock().bytes())
     }
 
     /// Room for writing in bytes; waits for it. A pipe without readers has room for an EPIPE.
     /// Errors: EAGAIN, ERESTARTSYS.
     pub fn wait_writable(&self, nonblock: bool) -> Result<usize> {
-        if !self.has_room_or_end() {
-            if nonblock {
-                return Err(Errno::EAGAIN);
-            }
-            self.wr_wait
-                .wait_event_interruptible(|| self.has_room_or_end())?;
-        }
+        self.wait_for_room(nonblock)?;
         let state = self.state.lock();
         let free = state.max_buffers.saturating_sub(state.buffers.len());
         Ok(free.max(1) * PAGE_SIZE)
@@ -201,6 +245,7 @@ impl Pipe {
             Some(buffer) => Some(buffer.page),
             None => None,
         };
+        self.publish(&state);
         drop(state);
         drop(surplus);
         was_full
@@ -238,17 +283,20 @@ impl Pipe {
                 self.read_available(to)?
             };
             if was_full {
-                self.wr_wait.wake_up_all();
+                self.wr_wait.wake_up();
             }
             if total > 0 {
+                // A sleeper that was passed over for this reader takes what is left.
+                if self.summary() & summary::READABLE != 0 {
+                    self.rd_wait.wake_up();
+                }
                 return Ok(total);
             }
-            if self.state.lock().writers == 0 && self.front().is_none() {
+            // Empty, and nobody writes any more: the end.
+            if self.summary() & (summary::HAS_WRITERS | summary::READABLE) == 0 {
                 return Ok(0);
             }
-            if self.wait_readable(file.is_nonblocking())? == 0 && self.front().is_none() {
-                return Ok(0);
-            }
+            self.wait_for_data(file.is_nonblocking())?;
         }
     }
 
@@ -289,6 +337,7 @@ impl Pipe {
                     len,
                     packet,
                 });
+                self.publish(&state);
                 Ok(len)
             }
             other => {
@@ -307,7 +356,7 @@ impl Pipe {
         if tail > 0 && !packet {
             total += self.merge(from, tail)?;
         }
-        while from.count() > 0 && !self.state.lock().is_full() {
+        while from.count() > 0 && self.summary() & summary::WRITABLE != 0 {
             match self.append(from, packet) {
                 Ok(0) => break,
                 Ok(moved) => total += moved,
@@ -327,13 +376,10 @@ impl Pipe {
         loop {
             let step = {
                 let _moving = self.lock.lock();
-                if self.state.lock().readers == 0 {
+                if self.summary() & summary::HAS_READERS == 0 {
                     Err(Errno::EPIPE)
                 } else {
-                    let before = from.count();
-                    let moved = self.write_available(from, packet);
-                    debug_assert!(from.count() <= before);
-                    moved
+                    self.write_available(from, packet)
                 }
             };
             match step {
@@ -349,13 +395,16 @@ impl Pipe {
                 Err(error) if total == 0 => return Err(error),
                 Err(_) => return Ok(total),
             }
-            self.rd_wait.wake_up_all();
-            let blocked = from.count() > 0 && self.state.lock().is_full();
-            if !blocked && (from.count() == 0 || step == Ok(0)) {
+            self.rd_wait.wake_up();
+            let full = self.summary() & summary::WRITABLE == 0;
+            if from.count() == 0 || step == Ok(0) && !full {
+                if !full {
+                    self.wr_wait.wake_up();
+                }
                 return Ok(total);
             }
-            match self.wait_writable(file.is_nonblocking()) {
-                Ok(_) => {}
+            match self.wait_for_room(file.is_nonblocking()) {
+                Ok(()) => {}
                 Err(error) if total == 0 => return Err(error),
                 Err(_) => return Ok(total),
             }
@@ -373,6 +422,7 @@ impl Pipe {
             state.writers += 1;
             state.writer_opens = state.writer_opens.wrapping_add(1);
         }
+        self.publish(&state);
         (state.reader_opens, state.writer_opens)
     }
     fn remove_sides(&self, reads: bool, writes: bool) {
@@ -380,6 +430,7 @@ impl Pipe {
             let mut state = self.state.lock();
             state.readers -= u32::from(reads);
             state.writers -= u32::from(writes);
+            self.publish(&state);
         }
         self.rd_wait.wake_up_all();
         self.wr_wait.wake_up_all();
@@ -396,6 +447,11 @@ struct PipeFile {
 }
 
 impl PipeFile {
+    /// Whether there was a writer since this side was opened.
+    fn had_writer(&self) -> bool {
+        self.no_writer_yet
+            .is_none_or(|opens| opens != self.pipe.state.lock().writer_opens)
+    }
     fn open(pipe: &Arc<Pipe>, flags: u32) -> Self {
         let mode = flags & O_ACCMODE;
         let (reads, writes) = (mode != O_WRONLY, mode != O_RDONLY);
@@ -431,21 +487,21 @@ impl FileOperations for PipeFile {
                 self.pipe.wr_wait.poll_wait(table);
             }
         }
-        let state = self.pipe.state.lock();
+        let now = self.pipe.summary();
         let mut mask = 0;
         if self.reads {
-            if !state.buffers.is_empty() {
+            if now & summary::READABLE != 0 {
                 mask |= POLLIN | POLLRDNORM;
             }
-            if state.writers == 0 && self.no_writer_yet != Some(state.writer_opens) {
+            if now & summary::HAS_WRITERS == 0 && self.had_writer() {
                 mask |= POLLHUP;
             }
         }
         if self.writes {
-            if !state.is_full() {
+            if now & summary::WRITABLE != 0 {
                 mask |= POLLOUT | POLLWRNORM;
             }
-            if state.readers == 0 {
+            if now & summary::HAS_READERS == 0 {
                 mask |= POLLERR;
             }
         }

@@ -3,28 +3,14 @@
 
 use core::sync::atomic::Ordering;
 
-use uapi::Pod;
 use uapi::fcntl::*;
-use uapi::uio::{
-    Iovec, MAX_RW_COUNT, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, UIO_FASTIOV,
-    UIO_MAXIOV,
-};
+use uapi::uio::{RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC};
 
-use crate::arch::TASK_SIZE;
 use crate::fs::file::{File, fget, fmode};
 use crate::fs::truncate::MAX_FILE_SIZE;
 use crate::mm::UserAddr;
-use crate::mm::uaccess::{IovIter, copy_from_user, put_user};
+use crate::mm::uaccess::{IovIter, import_iovec, import_ubuf, put_user};
 use crate::prelude::*;
-
-/// Whether a range lies in the user half (Linux: `access_ok`). Errors: EFAULT.
-#[inline]
-pub fn access_ok(addr: UserAddr, len: usize) -> Result {
-    match addr.checked_add(len as u64) {
-        Some(end) if end.as_u64() <= TASK_SIZE => Ok(()),
-        _ => Err(Errno::EFAULT),
-    }
-}
 
 /// Which way bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,12 +77,7 @@ pub fn rw_at(file: &File, iter: &mut IovIter<'_>, pos: u64, direction: Direction
 fn rw(fd: i32, buf: UserAddr, count: usize, direction: Direction) -> Result<usize> {
     let file = fget(fd)?;
     direction.check(&file)?;
-    access_ok(buf, count)?;
-    let segs = [(buf, count.min(MAX_RW_COUNT))];
-    let mut iter = IovIter::User {
-        segs: &segs,
-        skip: 0,
-    };
+    let mut iter = import_ubuf(buf, count)?;
     rw_at_file_pos(&file, &mut iter, direction)
 }
 
@@ -113,12 +94,7 @@ pub fn sys_write(fd: i32, buf: UserAddr, count: usize) -> Result<usize> {
 fn prw(fd: i32, buf: UserAddr, count: usize, pos: i64, direction: Direction) -> Result<usize> {
     let pos = u64::try_from(pos).map_err(|_| Errno::EINVAL)?;
     let file = fget(fd)?;
-    access_ok(buf, count)?;
-    let segs = [(buf, count.min(MAX_RW_COUNT))];
-    let mut iter = IovIter::User {
-        segs: &segs,
-        skip: 0,
-    };
+    let mut iter = import_ubuf(buf, count)?;
     rw_at(&file, &mut iter, pos, direction)
 }
 
@@ -130,68 +106,6 @@ pub fn sys_pread64(fd: i32, buf: UserAddr, count: usize, pos: i64) -> Result<usi
 /// pwrite64(2).
 pub fn sys_pwrite64(fd: i32, buf: UserAddr, count: usize, pos: i64) -> Result<usize> {
     prw(fd, buf, count, pos, Direction::Write)
-}
-
-/// Segments of a vectored call; a few need no allocation.
-struct Segments {
-    fast: [(UserAddr, usize); UIO_FASTIOV],
-    many: Vec<(UserAddr, usize)>,
-    len: usize,
-}
-
-impl Segments {
-    /// Copies and checks `count` segments; their sum is cut at the greatest transfer
-    /// (Linux: `import_iovec`). Errors: EINVAL, EFAULT, ENOMEM.
-    fn import(vec: UserAddr, count: u64) -> Result<Self> {
-        let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
-        if count > UIO_MAXIOV {
-            return Err(Errno::EINVAL);
-        }
-        let mut segments = Self {
-            fast: [(UserAddr::new(0), 0); UIO_FASTIOV],
-            many: Vec::new(),
-            len: count,
-        };
-        if count > UIO_FASTIOV {
-            segments
-                .many
-                .try_reserve_exact(count)
-                .map_err(|_| Errno::ENOMEM)?;
-            segments.many.resize(count, (UserAddr::new(0), 0));
-        }
-        let mut room = MAX_RW_COUNT;
-        let mut at = vec;
-        for slot in segments.slots() {
-            let mut raw = [0; Iovec::SIZE];
-            copy_from_user(&mut raw, at)?;
-            let iov = Iovec::read_from(&raw);
-            if iov.iov_len > i64::MAX as u64 {
-                return Err(Errno::EINVAL);
-            }
-            let len = iov.iov_len as usize;
-            access_ok(UserAddr::new(iov.iov_base), len)?;
-            *slot = (UserAddr::new(iov.iov_base), len.min(room));
-            room -= slot.1;
-            at = at.checked_add(Iovec::SIZE as u64).ok_or(Errno::EFAULT)?;
-        }
-        Ok(segments)
-    }
-
-    fn slots(&mut self) -> &mut [(UserAddr, usize)] {
-        if self.many.is_empty() {
-            &mut self.fast[..self.len]
-        } else {
-            &mut self.many
-        }
-    }
-
-    fn as_slice(&self) -> &[(UserAddr, usize)] {
-        if self.many.is_empty() {
-            &self.fast[..self.len]
-        } else {
-            &self.many
-        }
-    }
 }
 
 /// A vectored transfer: at the file's position or at `pos`.
@@ -207,11 +121,8 @@ fn rwv(
         .transpose()?;
     let file = fget(fd)?;
     direction.check(&file)?;
-    let segments = Segments::import(vec, count)?;
-    let mut iter = IovIter::User {
-        segs: segments.as_slice(),
-        skip: 0,
-    };
+    let vecs = import_iovec(vec, usize::try_from(count).map_err(|_| Errno::EINVAL)?)?;
+    let mut iter = vecs.iter();
     match pos {
         Some(pos) => rw_at(&file, &mut iter, pos, direction),
         None => rw_at_file_pos(&file, &mut iter, direction),

@@ -90,17 +90,18 @@ impl DirContext for Collector {
             }
             return false;
         }
-        self.bytes.resize(start + reclen, 0);
-        let record = &mut self.bytes[start..];
-        record[..8].copy_from_slice(&ino.to_le_bytes());
-        record[8..16].copy_from_slice(&pos.to_le_bytes());
-        record[16..18].copy_from_slice(&(reclen as u16).to_le_bytes());
-        record[name_at..name_at + name.len()].copy_from_slice(name);
-        let type_at = match self.layout {
-            Layout::Dirent64 => DIRENT64_TYPE,
-            Layout::Dirent => reclen - 1,
-        };
-        record[type_at] = d_type;
+        let mut head = [0; DIRENT64_NAME];
+        head[..8].copy_from_slice(&ino.to_le_bytes());
+        head[8..16].copy_from_slice(&pos.to_le_bytes());
+        head[16..18].copy_from_slice(&(reclen as u16).to_le_bytes());
+        head[DIRENT64_TYPE] = d_type;
+        self.bytes.extend_from_slice(&head[..name_at]);
+        self.bytes.extend_from_slice(name);
+        let padding = reclen - name_at - name.len();
+        self.bytes.extend_from_slice(&[0; 16][..padding]);
+        if let (Layout::Dirent, Some(last)) = (self.layout, self.bytes.last_mut()) {
+            *last = d_type;
+        }
         true
     }
 }

@@ -10,7 +10,7 @@ use uapi::resource::RLIMIT_NOFILE;
 use uapi::time::{Timespec, Timeval};
 
 use crate::fs::fdtable::FilesStruct;
-use crate::fs::file::{current_files, fmode};
+use crate::fs::file::{File, current_files};
 use crate::fs::rlimit::rlimit;
 use crate::kernel::sched::current;
 use crate::kernel::sched::wait::PollTable;
@@ -69,27 +69,24 @@ pub(super) fn wait_for_files(
     }
 }
 
-/// What one entry of poll(2) has to report (Linux: `do_pollfd`).
+/// Descriptors that are looked up at a time.
+const BATCH: usize = 16;
+
+/// What a file has to report of `events` (Linux: `do_pollfd`).
 #[inline]
-fn poll_one(files: &FilesStruct, entry: &Pollfd, table: Option<&mut PollTable>) -> u16 {
-    if entry.fd < 0 {
-        return 0;
-    }
-    let Ok(file) = files.get(entry.fd) else {
-        return POLLNVAL as u16;
+fn poll_file(file: Option<&Arc<File>>, events: u32, table: Option<&mut PollTable>) -> u32 {
+    let Some(file) = file else {
+        return POLLNVAL;
     };
-    if file.mode & fmode::PATH != 0 {
-        return POLLNVAL as u16;
-    }
-    let wanted = u32::from(entry.events) | POLLERR | POLLHUP;
+    let wanted = events | POLLERR | POLLHUP;
     let mask = match table {
         Some(table) => {
             table.set_key(wanted);
-            file.ops.poll(&file, Some(table))
+            file.ops.poll(file, Some(table))
         }
-        None => file.ops.poll(&file, None),
+        None => file.ops.poll(file, None),
     };
-    (mask & wanted) as u16
+    mask & wanted
 }
 
 /// The array of a poll(2), copied once.
@@ -97,6 +94,11 @@ struct PollArray {
     user: UserAddr,
     raw: Vec<u8>,
     revents: Vec<u16>,
+}
+
+/// An entry as it lies in memory: descriptor, events, results.
+fn entries(raw: &[u8]) -> &[[u8; Pollfd::SIZE]] {
+    raw.as_chunks().0
 }
 
 impl PollArray {
@@ -115,26 +117,34 @@ impl PollArray {
         copy_from_user(&mut raw, user)?;
         Ok(Self { user, raw, revents })
     }
-    fn entries(&self) -> impl Iterator<Item = Pollfd> {
-        self.raw.chunks_exact(Pollfd::SIZE).map(Pollfd::read_from)
-    }
     fn scan(&mut self, files: &FilesStruct, mut table: Option<&mut PollTable>) -> usize {
         let mut count = 0;
-        let entries = self.raw.chunks_exact(Pollfd::SIZE).map(Pollfd::read_from);
-        for (entry, revents) in entries.zip(&mut self.revents) {
-            *revents = poll_one(files, &entry, table.as_deref_mut());
-            count += usize::from(*revents != 0);
+        let batches = entries(&self.raw).chunks(BATCH);
+        for (batch, revents) in batches.zip(self.revents.chunks_mut(BATCH)) {
+            let mut fds = [-1; BATCH];
+            for (fd, raw) in fds.iter_mut().zip(batch) {
+                *fd = Pollfd::read_from(raw).fd;
+            }
+            let files = files.get_many::<BATCH>(&fds[..batch.len()]);
+            for ((raw, file), result) in batch.iter().zip(files).zip(revents) {
+                let entry = Pollfd::read_from(raw);
+                *result = 0;
+                if entry.fd >= 0 {
+                    let events = u32::from(entry.events);
+                    *result = poll_file(file.as_ref(), events, table.as_deref_mut()) as u16;
+                }
+                count += usize::from(*result != 0);
+            }
         }
         count
     }
     /// Writes the results where they differ from what stands there.
     fn store(&self) -> Result {
-        for (index, entry) in self.entries().enumerate() {
-            let revents = self.revents.get(index).copied().unwrap_or(0);
-            if revents != entry.revents {
+        for (index, (raw, revents)) in entries(&self.raw).iter().zip(&self.revents).enumerate() {
+            if *revents != Pollfd::read_from(raw).revents {
                 let offset = index * Pollfd::SIZE + core::mem::offset_of!(Pollfd, revents);
                 let at = self.user.checked_add(offset as u64).ok_or(Errno::EFAULT)?;
-                put_user(at, &revents)?;
+                put_user(at, revents)?;
             }
         }
         Ok(())
@@ -263,72 +273,89 @@ impl FdSets {
         Ok(sets)
     }
 
-    fn any_wanted(&self, word: usize) -> u64 {
-        let words = self.wanted.iter().filter_map(|set| set.get(word));
-        words.fold(0, |bits, word| bits | word)
-    }
-
-    /// Calls `each` with every descriptor in a set.
-    fn for_each_fd(&self, mut each: impl FnMut(usize)) {
-        for word in 0..self.nfds.div_ceil(64) {
-            let mut bits = self.any_wanted(word);
-            while bits != 0 {
-                each(word * 64 + bits.trailing_zeros() as usize);
-                bits &= bits - 1;
-            }
-        }
+    /// The words of the three sets at `index`.
+    #[inline]
+    fn words(&self, index: usize) -> [u64; 3] {
+        self.wanted
+            .each_ref()
+            .map(|set| set.get(index).copied().unwrap_or(0))
     }
 
     /// Errors: EBADF for a descriptor that is not open.
     fn check_open(&self, files: &FilesStruct) -> Result {
-        let mut bad = false;
-        self.for_each_fd(|fd| bad |= files.get(fd as i32).is_err());
-        if bad { Err(Errno::EBADF) } else { Ok(()) }
-    }
-
-    fn scan(&mut self, files: &FilesStruct, mut table: Option<&mut PollTable>) -> usize {
-        let mut count = 0;
-        let mut found = core::mem::take(&mut self.found);
-        found.iter_mut().for_each(|set| set.fill(0));
-        self.for_each_fd(|fd| {
-            let (word, bit) = (fd / 64, 1u64 << (fd % 64));
-            let mut events = 0;
-            for (set, of_set) in self.wanted.iter().zip(SETS) {
-                if set.get(word).is_some_and(|bits| bits & bit != 0) {
-                    events |= of_set;
-                }
-            }
-            let entry = Pollfd {
-                fd: fd as i32,
-                events: events as u16,
-                revents: 0,
-            };
-            let mask = u32::from(poll_one(files, &entry, table.as_deref_mut()));
-            for ((set, wanted), of_set) in found.iter_mut().zip(&self.wanted).zip(SETS) {
-                let asked = wanted.get(word).is_some_and(|bits| bits & bit != 0);
-                if let Some(bits) = set.get_mut(word)
-                    && asked
-                    && mask & of_set != 0
-                {
-                    *bits |= bit;
-                    count += 1;
-                }
-            }
-        });
-        self.found = found;
-        count
-    }
-
-    fn store(&self, user: [UserAddr; 3]) -> Result {
-        let bytes = self.nfds.div_ceil(64) * 8;
-        for (set, addr) in self.found.iter().zip(user) {
-            if !addr.is_null() {
-                let raw: Vec<u8> = set.iter().flat_map(|word| word.to_le_bytes()).collect();
-                copy_to_user(addr, &raw[..bytes])?;
+        for index in 0..self.nfds.div_ceil(64) {
+            let [input, output, except] = self.words(index);
+            if !files.all_open(index, input | output | except) {
+                return Err(Errno::EBADF);
             }
         }
         Ok(())
     }
+
+    fn scan(&mut self, files: &FilesStruct, mut table: Option<&mut PollTable>) -> usize {
+        let mut count = 0;
+        for index in 0..self.nfds.div_ceil(64) {
+            let wanted = self.words(index);
+            let mut left = wanted[0] | wanted[1] | wanted[2];
+            let mut found = [0; 3];
+            while left != 0 {
+                let mut fds = [0; BATCH];
+                let mut len = 0;
+                while left != 0 && len < BATCH {
+                    fds[len] = (index * 64) as i32 + left.trailing_zeros() as i32;
+                    left &= left - 1;
+                    len += 1;
+                }
+                let open = files.get_many::<BATCH>(&fds[..len]);
+                for (fd, file) in fds[..len].iter().zip(open) {
+                    let bit = 1 << (fd % 64);
+                    let mask =
+                        poll_file(file.as_ref(), events_of(wanted, bit), table.as_deref_mut());
+                    for set in 0..3 {
+                        if mask & SETS[set] != 0 && wanted[set] & bit != 0 {
+                            found[set] |= bit;
+                            count += 1;
+                        }
+                    }
+                }
+            }
+            for (set, bits) in self.found.iter_mut().zip(found) {
+                if let Some(word) = set.get_mut(index) {
+                    *word = bits;
+                }
+            }
+        }
+        count
+    }
+
+    fn store(&self, user: [UserAddr; 3]) -> Result {
+        let sets = self.found.iter().zip(user);
+        for (set, addr) in sets.filter(|(_, addr)| !addr.is_null()) {
+            let mut raw = [0; 64];
+            let mut at = addr;
+            for words in set.chunks(raw.len() / 8) {
+                let bytes = &mut raw[..words.len() * 8];
+                for (word, bytes) in words.iter().zip(bytes.as_chunks_mut::<8>().0) {
+                    *bytes = word.to_le_bytes();
+                }
+                copy_to_user(at, bytes)?;
+                at = at.checked_add(64).ok_or(Errno::EFAULT)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the sets that have `bit` wait for.
+#[inline]
+fn events_of(wanted: [u64; 3], bit: u64) -> u32 {
+    let mut events = 0;
+    for set in 0..3 {
+        if wanted[set] & bit != 0 {
+            events |= SETS[set];
+        }
+    }
+    events
 }
 
 fn copy_set(addr: UserAddr, words: usize) -> Result<Vec<u64>> {
@@ -336,9 +363,15 @@ fn copy_set(addr: UserAddr, words: usize) -> Result<Vec<u64>> {
     set.try_reserve_exact(words).map_err(|_| Errno::ENOMEM)?;
     set.resize(words, 0);
     if !addr.is_null() {
-        for (index, word) in set.iter_mut().enumerate() {
-            let at = addr.checked_add(index as u64 * 8).ok_or(Errno::EFAULT)?;
-            *word = get_user(at)?;
+        let mut raw = [0; 64];
+        let mut at = addr;
+        for words in set.chunks_mut(raw.len() / 8) {
+            let bytes = &mut raw[..words.len() * 8];
+            copy_from_user(bytes, at)?;
+            for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *word = u64::from_le_bytes(*bytes);
+            }
+            at = at.checked_add(64).ok_or(Errno::EFAULT)?;
         }
     }
     Ok(set)

@@ -144,7 +144,6 @@ fn kernel_init() {
 
 /// The part of pid 1's life whose code is freed afterwards.
 #[__init]
-#[inline(never)]
 fn kernel_init_freeable() {
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
     initcall::do_pre_smp_initcalls();

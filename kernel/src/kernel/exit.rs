@@ -240,7 +240,7 @@ fn forget_original_parent(table: &mut PidTable, father: &Task, dead: &mut Dead) 
     };
     let same_process = reaper.tgid() == father.tgid();
     for child in &children {
-        child.family.lock().real_parent = Arc::downgrade(&reaper);
+        child.set_real_parent(&reaper);
         let pdeath_signal = child.pdeath_signal.load(Ordering::Relaxed) as i32;
         if pdeath_signal != 0 {
             let info = SigInfo::kill(pdeath_signal, SI_USER, father.tgid(), father.cred().uid);
@@ -573,8 +573,8 @@ fn take_leaders_place(me: &Arc<Task>) {
                 *child = me.clone();
             }
         }
+        me.set_real_parent(&parent);
     }
-    me.family.lock().real_parent = leader.family.lock().real_parent.clone();
     let started = leader.start_time.load(Ordering::Relaxed);
     me.start_time.store(started, Ordering::Relaxed);
     leader.exit_signal.store(-1, Ordering::Relaxed);

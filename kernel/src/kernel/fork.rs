@@ -374,7 +374,9 @@ fn enter_thread(table: &mut PidTable, parent: &Task, child: &Arc<Task>) -> Resul
         threads.push(Arc::downgrade(child));
     }
     signal.nr_threads.fetch_add(1, Ordering::Relaxed);
-    child.family.lock().real_parent = parent.family.lock().real_parent.clone();
+    if let Some(real_parent) = parent.real_parent() {
+        child.set_real_parent(&real_parent);
+    }
     table.attach(child)
 }
 
@@ -412,7 +414,7 @@ fn enter_process(
             .flags
             .fetch_or(sigflags::UNKILLABLE, Ordering::Relaxed);
     }
-    child.family.lock().real_parent = Arc::downgrade(&real_parent);
+    child.set_real_parent(&real_parent);
     real_parent.family.lock().children.push(child.clone());
     table.attach(child)
 }

@@ -51,7 +51,7 @@ struct FutexKey {
 /// The key of the word at `addr` (Linux: `get_futex_key`). A private word needs no look at the
 /// areas. Errors: EINVAL when it is not aligned, EFAULT.
 fn get_futex_key(addr: UserAddr, private: bool) -> Result<FutexKey> {
-    if addr.as_u64() % 4 != 0 {
+    if !addr.as_u64().is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     let mm = current_mm().map_err(|_| Errno::EFAULT)?;
@@ -66,7 +66,7 @@ fn get_futex_key(addr: UserAddr, private: bool) -> Result<FutexKey> {
     let vma = map.vmas.lookup(addr.as_u64()).ok_or(Errno::EFAULT)?;
     match &vma.backing {
         Backing::Cache(mapping) if vma.flags.contains(VmFlags::SHARED) => Ok(FutexKey {
-            object: Arc::as_ptr(&mapping) as u64,
+            object: Arc::as_ptr(mapping) as u64,
             offset: vma.page_index(addr.as_u64()) * crate::arch::PAGE_SIZE as u64
                 + addr.page_offset() as u64,
         }),

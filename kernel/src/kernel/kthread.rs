@@ -148,7 +148,7 @@ fn kthread(create: &Arc<KthreadCreateInfo>) -> i32 {
     kthread_exit(result)
 }
 
-const EINTR: i32 = Errno::EINTR.code() as i32;
+const EINTR: i32 = Errno::EINTR.code();
 
 /// Ends the running kernel thread with a result for `kthread_stop` (Linux: `kthread_exit`).
 pub fn kthread_exit(result: i32) -> ! {
@@ -221,7 +221,7 @@ pub fn kthread_should_stop() -> bool {
 /// a negative number when it never ran. May sleep.
 pub fn kthread_stop(task: &Arc<Task>) -> i32 {
     let Some(kthread) = &task.kthread else {
-        return -(Errno::EINVAL.code() as i32);
+        return -Errno::EINVAL.code();
     };
     kthread.set(SHOULD_STOP);
     kthread_unpark(task);

@@ -18,6 +18,7 @@ pub mod locking;
 pub mod panic;
 pub mod pid;
 pub mod preempt;
+pub mod ptrace;
 pub mod ratelimit;
 pub mod reboot;
 pub mod resource;

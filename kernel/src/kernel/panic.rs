@@ -192,9 +192,7 @@ mod tests {
     #[test]
     fn the_taint_letters_stand_at_their_bits() {
         assert_eq!(taint_text(0), "Not tainted");
-        assert_eq!(
-            taint_text(1 << Taint::Warn as u8),
-            "Tainted: G        W         "
-        );
+        let warned = 1 << Taint::Warn as u8;
+        assert_eq!(taint_text(warned), "Tainted: G        W         ");
     }
 }

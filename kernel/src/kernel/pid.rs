@@ -127,7 +127,8 @@ impl PidTable {
         }))
     }
 
-    /// Changes a slot and keeps the chunk's count; empty chunks are freed.
+    /// Changes a slot and keeps the chunk's count. An empty chunk is freed, unless the next number
+    /// is likely to be in it.
     fn with_slot<R>(&mut self, pid: Pid, change: impl FnOnce(&mut Slot) -> R) -> Result<R> {
         let index = usize::try_from(pid).map_err(|_| Errno::EINVAL)?;
         let chunk = self.make_slot(pid)?;
@@ -139,10 +140,27 @@ impl PidTable {
             (false, true) => chunk.used -= 1,
             _ => {}
         }
-        if chunk.used == 0 {
+        if chunk.used == 0 && index / CHUNK != self.last_chunk() {
             self.chunks[index / CHUNK] = None;
         }
         Ok(result)
+    }
+
+    /// The chunk of the number given out last.
+    fn last_chunk(&self) -> usize {
+        self.last as usize / CHUNK
+    }
+
+    /// Notes the number given out last; leaves no empty chunk behind.
+    fn set_last(&mut self, last: Pid) {
+        let before = self.last_chunk();
+        self.last = last;
+        if before != self.last_chunk()
+            && let Some(chunk) = self.chunks.get_mut(before)
+            && chunk.as_ref().is_some_and(|chunk| chunk.used == 0)
+        {
+            *chunk = None;
+        }
     }
 
     fn is_free(&self, pid: Pid) -> bool {
@@ -184,7 +202,7 @@ impl PidTable {
             .or_else(|| self.first_free(lowest, start.min(max)))
             .ok_or(Errno::EAGAIN)?;
         self.with_slot(pid, |slot| slot.reserved = true)?;
-        self.last = pid;
+        self.set_last(pid);
         Ok(pid)
     }
 
@@ -471,7 +489,7 @@ pub fn sys_gettid() -> Result<i32> {
 }
 /// getppid(2): the parent process, 0 for pid 1.
 pub fn sys_getppid() -> Result<i32> {
-    Ok(current().real_parent().map_or(0, |parent| parent.tgid()))
+    Ok(current().ppid.load(Ordering::Relaxed))
 }
 
 /// setpgid(2): moves a process to another group or makes it lead a new one. Errors: EINVAL for a
@@ -649,6 +667,18 @@ mod tests {
         assert_eq!(table.alloc_exact(1, 1000), Err(Errno::EEXIST));
         table.leave(1, PidType::Sid, &other);
         assert_eq!(table.alloc_exact(1, 1000), Ok(1));
+    }
+
+    #[test]
+    fn empty_pieces_of_the_table_are_freed_but_for_the_one_in_use() {
+        let mut table = PidTable::new();
+        for round in 0..300 {
+            let task = task(&mut table, 1000);
+            assert_eq!(task.pid(), round + 1);
+            table.detach(task.pid());
+            let pieces = table.chunks.iter().flatten().count();
+            assert_eq!(pieces, 1, "after {}", task.pid());
+        }
     }
 
     #[test]

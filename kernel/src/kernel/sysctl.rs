@@ -40,6 +40,10 @@ pub fn find(path: &str) -> Option<&'static CtlTable> {
 }
 
 impl CtlTable {
+    /// Permissions of its file below /proc/sys.
+    pub fn mode(&self) -> u32 {
+        if self.set.is_some() { 0o644 } else { 0o444 }
+    }
     /// What a write(2) of `text` does. Errors: EACCES for a value that cannot be written, EINVAL.
     pub fn write(&self, text: &str) -> Result {
         let set = self.set.ok_or(Errno::EACCES)?;

@@ -59,6 +59,7 @@ impl<'a> IovIter<'a> {
 
 impl IovIter<'_> {
     /// Bytes that are left.
+    #[inline]
     pub fn count(&self) -> usize {
         match self {
             IovIter::KernelDst { buf, done } => buf.len() - done,

@@ -97,7 +97,7 @@ impl MmStruct {
     /// madvise(2) in this address space. Holes are passed over and reported at the end.
     pub fn madvise(&self, start: u64, len: u64, advice: u32) -> Result {
         let advice = parse(advice)?;
-        if start % PAGE != 0 {
+        if !start.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
         let end = page_align(len)
@@ -131,7 +131,7 @@ impl MmStruct {
             hole |= vma.start > at;
             advice.check(vma)?;
             let part = vma.start.max(at)..vma.end.min(range.end);
-            let (old, new) = (vma.flags, vma.flags - clear | set);
+            let (old, new) = (vma.flags, (vma.flags - clear) | set);
             at = part.end;
             if new != old {
                 // Too many areas: the caller may try again with fewer.

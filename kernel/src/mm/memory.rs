@@ -441,6 +441,23 @@ impl MmStruct {
         self.rss.add(-zapped.anon, -zapped.file);
     }
 
+    /// Takes the pages `first..end` of a file or of shared memory away wherever they are mapped;
+    /// private copies go too (Linux: `unmap_mapping_range`). Exclusive: faults that saw the old
+    /// size of the file are over then. Lock order: the inode's lock comes before `mmap_lock`.
+    pub fn unmap_mapping(&self, mapping: &AddressSpace, first: u64, end: u64) {
+        let map = self.write();
+        for vma in map.vmas.iter() {
+            let Backing::Cache(mapped) = &vma.backing else {
+                continue;
+            };
+            let (low, high) = (first.max(vma.pgoff), end.min(vma.pgoff + vma.pages()));
+            if core::ptr::eq(&**mapped, mapping) && low < high {
+                let at = |page: u64| vma.start + (page - vma.pgoff) * PAGE;
+                self.zap(&map, at(low)..at(high));
+            }
+        }
+    }
+
     /// Puts a page of private memory into an empty place of a writable area that nobody uses yet.
     /// Errors: ENOMEM, EEXIST.
     pub fn install_anon_page(&self, addr: u64, page: PageRef) -> Result {
@@ -504,40 +521,5 @@ impl MmStruct {
                 }
             }
         }
-    }
-
-    /// Reads memory of this address space, whoever runs (Linux: `access_remote_vm`): faults pages
-    /// in as the program's own loads would. Returns how many bytes could be read.
-    pub fn read_remote(&self, addr: u64, buf: &mut [u8]) -> usize {
-        let mut done = 0;
-        while done < buf.len() {
-            let at = addr.wrapping_add(done as u64);
-            let step = (buf.len() - done).min(PAGE_SIZE - at as usize % PAGE_SIZE);
-            let part = &mut buf[done..done + step];
-            let copied = self.page_table().lock().read_page(UserAddr::new(at), part);
-            if copied {
-                done += step;
-            } else if handle_mm_fault(self, UserAddr::new(at), FaultAccess::empty()).is_err() {
-                break;
-            }
-        }
-        done
-    }
-
-    /// Writes memory of this address space; the counterpart of `read_remote`.
-    pub fn write_remote(&self, addr: u64, bytes: &[u8]) -> usize {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = addr.wrapping_add(done as u64);
-            let step = (bytes.len() - done).min(PAGE_SIZE - at as usize % PAGE_SIZE);
-            let part = &bytes[done..done + step];
-            let copied = self.page_table().lock().write_page(UserAddr::new(at), part);
-            if copied {
-                done += step;
-            } else if handle_mm_fault(self, UserAddr::new(at), FaultAccess::WRITE).is_err() {
-                break;
-            }
-        }
-        done
     }
 }

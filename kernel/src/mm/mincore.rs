@@ -16,7 +16,7 @@ const CHUNK: usize = 256;
 
 /// mincore(2). Errors: EFAULT, EINVAL, ENOMEM at a hole.
 pub fn sys_mincore(start: u64, len: u64, vec: UserAddr) -> Result {
-    if start % PAGE != 0 {
+    if !start.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     if start > TASK_SIZE || len > TASK_SIZE - start {

@@ -172,7 +172,7 @@ fn set_lock(map: &mut Mmap, range: Range<u64>, lock: VmFlags) -> Result {
         return Ok(());
     };
     let old = vma.flags;
-    let new = old - LOCK_FLAGS | lock;
+    let new = (old - LOCK_FLAGS) | lock;
     if new == old || matches!(vma.backing, Backing::Special(_)) {
         return Ok(());
     }

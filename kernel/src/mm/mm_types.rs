@@ -5,13 +5,15 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicI64, Ordering};
 
 use crate::arch::PAGE_SHIFT;
+use crate::fs::exec::ExeFile;
 use crate::fs::file::File;
 use crate::kernel::locking::{RwSemaphore, RwSemaphoreReadGuard, RwSemaphoreWriteGuard};
 use crate::kernel::sched::current;
+use crate::mm::filemap::{AddressSpace, MappingUser};
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::pgtable::PageTable;
 use crate::mm::util::{MmapLayout, vm_unacct_memory};
-use crate::mm::vma::{VmFlags, VmaTree};
+use crate::mm::vma::{Backing, VmFlags, Vma, VmaTree};
 use crate::prelude::*;
 
 /// A user address space.
@@ -19,11 +21,12 @@ use crate::prelude::*;
 /// Lock order: `mmap_lock` (sleeping), then the page table lock (spinning). No user copy may
 /// happen while `mmap_lock` is held: its fault would take the lock again.
 pub struct MmStruct {
+    this: Weak<MmStruct>,
     mmap: RwSemaphore<Mmap>,
     page_table: Arc<PageTable>,
     /// Resident pages.
     pub(super) rss: RssStat,
-    exe_file: SpinLock<Option<Arc<File>>>,
+    exe_file: SpinLock<Option<Arc<ExeFile>>>,
 }
 
 /// What `mmap_lock` protects.
@@ -134,7 +137,9 @@ impl RssStat {
 impl MmStruct {
     /// An empty address space. Errors: ENOMEM.
     pub fn new(layout: MmapLayout) -> Result<Arc<MmStruct>> {
-        Ok(Arc::new(MmStruct {
+        let page_table = Arc::new(PageTable::new()?);
+        Ok(Arc::new_cyclic(|this| MmStruct {
+            this: this.clone(),
             mmap: RwSemaphore::new(Mmap {
                 vmas: VmaTree::default(),
                 layout,
@@ -142,7 +147,7 @@ impl MmStruct {
                 stat: VmStat::default(),
                 def_flags: VmFlags::empty(),
             }),
-            page_table: Arc::new(PageTable::new()?),
+            page_table,
             rss: RssStat::default(),
             exe_file: SpinLock::new(None),
         }))
@@ -180,13 +185,25 @@ impl MmStruct {
 
     /// The program that runs here (/proc/PID/exe).
     pub fn exe_file(&self) -> Option<Arc<File>> {
+        self.exe_file.lock().as_ref().map(|exe| exe.file().clone())
+    }
+
+    /// The program for another address space that runs it too.
+    pub fn exe(&self) -> Option<Arc<ExeFile>> {
         self.exe_file.lock().clone()
     }
 
     /// Sets what `exe_file` returns; the old one is dropped outside the lock.
-    pub fn set_exe_file(&self, file: Option<Arc<File>>) {
+    pub fn set_exe_file(&self, file: Option<Arc<ExeFile>>) {
         let old = core::mem::replace(&mut *self.exe_file.lock(), file);
         drop(old);
+    }
+
+    /// Asks the page cache to tell when pages of the area's file go away.
+    pub(super) fn listen_to(&self, vma: &Vma) {
+        if let (Backing::Cache(mapping), Some(_)) = (&vma.backing, &vma.file) {
+            mapping.add_user(self.this.clone());
+        }
     }
 
     /// Frees all user memory (Linux: `exit_mmap`). Context: process, may sleep (files close).
@@ -194,18 +211,23 @@ impl MmStruct {
         let map = self.write(); // nobody is left to contend
         self.page_table.deactivate();
         let mut gather = MmuGather::new_exiting();
-        let mut floor = 0;
         let mut areas = map.vmas.iter().peekable();
         while let Some(vma) = areas.next() {
             let ceiling = areas.peek().map_or(u64::MAX, |next| next.start);
             super::memory::zap_range(&self.page_table, vma.range(), &mut gather);
             let lock = self.page_table.lock();
-            lock.free_tables(vma.range(), floor..ceiling, &mut gather);
-            floor = vma.end;
+            // What is below is empty by now: a table goes with the last area that it serves.
+            lock.free_tables(vma.range(), 0..ceiling, &mut gather);
             if vma.flags.contains(VmFlags::ACCOUNT) {
                 vm_unacct_memory(vma.pages());
             }
         }
+    }
+}
+
+impl MappingUser for MmStruct {
+    fn unmap_pages(&self, mapping: &AddressSpace, first: u64, end: u64) {
+        self.unmap_mapping(mapping, first, end);
     }
 }
 

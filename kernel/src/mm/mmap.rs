@@ -5,12 +5,11 @@ use core::ops::Range;
 
 use uapi::fcntl::{O_ACCMODE, O_RDONLY, O_WRONLY};
 use uapi::mman::*;
-use uapi::resource::{RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK};
+use uapi::resource::{RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK};
 
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
-use crate::fs::file::{File, MmapKind};
+use crate::fs::file::{File, MmapKind, fget};
 use crate::kernel::sched::current;
-use crate::mm::UserAddr;
 use crate::mm::filemap::AddressSpace;
 use crate::mm::mm_types::{current_mm, pages_of};
 use crate::mm::mmu_gather::MmuGather;
@@ -18,7 +17,7 @@ use crate::mm::util::{
     Direction, MMAP_MIN_ADDR, TASK_UNMAPPED_BASE, page_align, rlimit, vm_acct_memory,
     vm_unacct_memory,
 };
-use crate::mm::vma::{Backing, MAX_MAP_COUNT, STACK_GUARD_GAP, SpecialMapping, VmFlags, Vma};
+use crate::mm::vma::{Backing, MAX_MAP_COUNT, SpecialMapping, VmFlags, Vma};
 use crate::prelude::*;
 
 pub use crate::mm::mm_types::{MmStruct, Mmap};
@@ -50,7 +49,7 @@ pub struct MmapRequest {
 pub struct Detached(Vec<Vma>);
 
 impl Detached {
-    fn push(&mut self, vma: Vma) {
+    pub(super) fn push(&mut self, vma: Vma) {
         if !vma.is_anonymous() || vma.file.is_some() {
             self.0.push(vma);
         }
@@ -292,11 +291,9 @@ impl MmStruct {
 
     /// Puts an area in its place, whatever is there now (Linux: `mmap_region`). Errors: ENOMEM.
     fn map_area(&self, map: &mut Mmap, mut vma: Vma) -> Result<Detached> {
-        let replaced: u64 = map
-            .vmas
-            .overlapping(vma.range())
-            .map(|old| pages_of(&(old.start.max(vma.start)..old.end.min(vma.end))))
-            .sum();
+        map.vmas.reserve(1)?;
+        let overlap = |old: &Vma| pages_of(&(old.start.max(vma.start)..old.end.min(vma.end)));
+        let replaced: u64 = map.vmas.overlapping(vma.range()).map(overlap).sum();
         map.may_expand(vma.flags, vma.pages().saturating_sub(replaced))?;
         if vma.flags.is_accountable() {
             vm_acct_memory(vma.pages())?;
@@ -312,6 +309,7 @@ impl MmStruct {
         }
         let detached = detached?;
         map.stat.account(vma.flags, vma.pages() as i64);
+        self.listen_to(&vma);
         map.vmas.insert(vma);
         Ok(detached)
     }
@@ -353,17 +351,7 @@ impl MmStruct {
         if map.vmas.is_free(range.clone()) {
             return Ok(detached);
         }
-        // Both splits can be done or none is.
-        let splits = map
-            .vmas
-            .lookup(range.start)
-            .is_some_and(|vma| vma.start < range.start && vma.end > range.end);
-        if splits && map.vmas.len() >= MAX_MAP_COUNT {
-            return Err(Errno::ENOMEM);
-        }
-        map.vmas.split(range.start)?;
-        map.vmas.split(range.end)?;
-        while let Some(vma) = map.vmas.take_first_in(range.clone()) {
+        for vma in map.vmas.detach(&range)? {
             map.stat.account(vma.flags, -(vma.pages() as i64));
             if vma.flags.contains(VmFlags::ACCOUNT) {
                 vm_unacct_memory(vma.pages());
@@ -384,181 +372,12 @@ impl MmStruct {
         tables.lock().free_tables(range, room, &mut gather);
     }
 
-    /// brk(2): moves the end of the heap; returns where it is now, moved or not.
-    pub fn brk(&self, new: u64) -> u64 {
-        let mut detached = Detached::default();
-        let (brk, grown) = {
-            let mut map = self.write();
-            let grown = self.move_brk(&mut map, new, &mut detached).unwrap_or(0..0);
-            (map.parts.brk, grown)
-        };
-        drop(detached);
-        if !grown.is_empty() {
-            let _ = self.populate(grown);
-        }
-        brk
-    }
-
-    /// Returns the new range if it is locked and must be populated.
-    fn move_brk(&self, map: &mut Mmap, new: u64, detached: &mut Detached) -> Result<Range<u64>> {
-        let parts = &map.parts;
-        if new < parts.start_brk || new > TASK_SIZE {
-            return Err(Errno::EINVAL);
-        }
-        let data = (new - parts.start_brk).saturating_add(parts.end_data - parts.start_data);
-        if data > rlimit(RLIMIT_DATA) {
-            return Err(Errno::ENOMEM);
-        }
-        let old_end = page_align(parts.brk).ok_or(Errno::ENOMEM)?;
-        let new_end = page_align(new).ok_or(Errno::ENOMEM)?;
-        let mut populate = 0..0;
-        if new_end < old_end {
-            *detached = self.unmap_range(map, new_end..old_end)?;
-        } else if new_end > old_end {
-            let next = map.vmas.find(old_end);
-            if next.is_some_and(|vma| new_end > vma.start_with_gap().saturating_sub(PAGE)) {
-                return Err(Errno::ENOMEM);
-            }
-            let flags = map.def_flags;
-            self.brk_area(map, old_end..new_end, flags)?;
-            if flags.contains(VmFlags::LOCKED) {
-                populate = old_end..new_end;
-            }
-        }
-        map.parts.brk = new;
-        Ok(populate)
-    }
-
-    /// Private anonymous memory in a free range (Linux: `do_brk_flags`). Errors: ENOMEM, EAGAIN.
-    fn brk_area(&self, map: &mut Mmap, range: Range<u64>, extra: VmFlags) -> Result {
-        let mut flags = DATA_FLAGS | VmFlags::ACCOUNT | extra;
-        flags.set(VmFlags::LOCKED, extra.contains(VmFlags::LOCKED));
-        let pages = pages_of(&range);
-        map.may_lock(flags, pages)?;
-        map.may_expand(flags, pages)?;
-        if map.vmas.len() >= MAX_MAP_COUNT {
-            return Err(Errno::ENOMEM);
-        }
-        vm_acct_memory(pages)?;
-        map.stat.account(flags, pages as i64);
-        map.vmas
-            .insert(Vma::anonymous(range.start, range.end, flags));
-        Ok(())
-    }
-
-    /// Puts private anonymous memory in place of whatever is there, for the ELF loader
-    /// (Linux: `vm_brk_flags`). `extra` may add EXEC. Errors: ENOMEM, EINVAL.
-    pub fn vm_brk_flags(&self, addr: u64, len: u64, extra: VmFlags) -> Result {
-        if len == 0 {
-            return Ok(());
-        }
-        let range = checked_range(addr, len).map_err(|_| Errno::ENOMEM)?;
-        let detached = {
-            let mut map = self.write();
-            let detached = self.unmap_range(&mut map, range.clone())?;
-            self.brk_area(&mut map, range, extra)?;
-            detached
-        };
-        drop(detached);
-        Ok(())
-    }
-
-    /// The stack of a new program: `[top - size, top)`, growing down (Linux: `setup_arg_pages`).
-    pub fn map_stack(&self, range: Range<u64>, extra: VmFlags) -> Result {
-        let flags = DATA_FLAGS | VmFlags::GROWSDOWN | VmFlags::ACCOUNT | extra;
-        let mut map = self.write();
-        let pages = pages_of(&range);
-        map.may_expand(flags, pages)?;
-        vm_acct_memory(pages)?;
-        map.stat.account(flags, pages as i64);
-        map.vmas
-            .insert(Vma::anonymous(range.start, range.end, flags));
-        Ok(())
-    }
-
-    /// Extends the area above `addr` down to it, if that area is a stack and has room
-    /// (Linux: `expand_stack`, `acct_stack_growth`). Errors: EFAULT when there is nothing to
-    /// extend, ENOMEM at a limit.
-    pub(super) fn expand_stack(&self, addr: u64) -> Result {
-        let mut map = self.write();
-        let vma = map.vmas.find(addr).ok_or(Errno::EFAULT)?;
-        let (start, end, flags) = (vma.start, vma.end, vma.flags);
-        if start <= addr {
-            return Ok(());
-        }
-        if !flags.contains(VmFlags::GROWSDOWN) || addr < MMAP_MIN_ADDR {
-            return Err(Errno::EFAULT);
-        }
-        if let Some(below) = map.vmas.prev(addr) {
-            let guarded = below.flags.intersects(VmFlags::ACCESS)
-                && !below.flags.contains(VmFlags::GROWSDOWN);
-            if guarded && addr - below.end < STACK_GUARD_GAP {
-                return Err(Errno::ENOMEM);
-            }
-        }
-        let pages = (start - addr) >> PAGE_SHIFT;
-        map.may_expand(flags, pages)?;
-        if end - addr > rlimit(RLIMIT_STACK) {
-            return Err(Errno::ENOMEM);
-        }
-        map.may_lock(flags, pages)?;
-        vm_acct_memory(pages)?;
-        map.stat.account(flags, pages as i64);
-        map.vmas.grow_down(start, addr);
-        Ok(())
-    }
-
-    /// Faults every page of the range in, as far as the areas allow (Linux: `mm_populate`).
-    /// Errors: ENOMEM at a hole, EFAULT or EAGAIN where a page cannot be had.
-    pub fn populate(&self, range: Range<u64>) -> Result {
-        let mut addr = range.start;
-        while addr < range.end {
-            let (end, access) = {
-                let map = self.read();
-                let vma = map.vmas.lookup(addr).ok_or(Errno::ENOMEM)?;
-                (vma.end.min(range.end), populate_access(vma.flags))
-            };
-            if let Some(access) = access {
-                self.populate_pages(addr..end, access)?;
-            }
-            addr = end;
-        }
-        Ok(())
-    }
-
-    /// Faults pages of one area in. Errors: EFAULT, EHWPOISON never, ENOMEM.
-    pub(super) fn populate_pages(
-        &self,
-        range: Range<u64>,
-        access: super::memory::FaultAccess,
-    ) -> Result {
-        let wanted = if access.is_empty() {
-            super::pgtable::Access::Read
-        } else {
-            super::pgtable::Access::Write
-        };
-        for addr in range.step_by(PAGE_SIZE) {
-            let addr = UserAddr::new(addr);
-            if self.page_table().lock().touch(addr, wanted).is_some() {
-                continue;
-            }
-            super::memory::handle_mm_fault(self, addr, access).map_err(|fault| {
-                if fault == super::memory::FaultError::OOM {
-                    Errno::ENOMEM
-                } else {
-                    Errno::EFAULT
-                }
-            })?;
-        }
-        Ok(())
-    }
-
     /// A copy for fork: same areas, private pages copy-on-write (Linux: `dup_mmap`).
     /// Errors: ENOMEM. Context: the parent's own task, may sleep.
     pub fn dup(&self) -> Result<Arc<MmStruct>> {
         let mut map = self.write();
         let child = MmStruct::new(map.layout)?;
-        child.set_exe_file(self.exe_file());
+        child.set_exe_file(self.exe());
         {
             let mut child_map = child.write();
             child_map.parts = map.parts.clone();
@@ -571,6 +390,8 @@ impl MmStruct {
     }
 
     fn dup_areas(&self, map: &mut Mmap, child: &MmStruct, child_map: &mut Mmap) -> Result {
+        let mut last_file = core::ptr::null();
+        child_map.vmas.reserve(map.vmas.len())?;
         for vma in map.vmas.iter() {
             if vma.flags.contains(VmFlags::DONTCOPY) {
                 continue;
@@ -581,7 +402,13 @@ impl MmStruct {
             let mut copy = vma.sub_range(vma.start, vma.end);
             copy.flags -= VmFlags::LOCKED | VmFlags::LOCKONFAULT;
             child_map.stat.account(copy.flags, copy.pages() as i64);
-            child_map.vmas.insert_unmerged(copy);
+            // The segments of one file come one after the other: once is enough.
+            let file = copy.file.as_ref().map_or(core::ptr::null(), Arc::as_ptr);
+            if file != last_file {
+                child.listen_to(&copy);
+                last_file = file;
+            }
+            child_map.vmas.push(copy);
             if vma.flags.contains(VmFlags::WIPEONFORK) {
                 continue;
             }
@@ -598,21 +425,9 @@ pub const DATA_FLAGS: VmFlags = VmFlags::READ
     .union(VmFlags::MAYWRITE)
     .union(VmFlags::MAYEXEC);
 
-/// How populating touches the pages of an area; `None` where nothing may be touched.
-fn populate_access(flags: VmFlags) -> Option<super::memory::FaultAccess> {
-    use super::memory::FaultAccess;
-    if flags.contains(VmFlags::WRITE) && !flags.contains(VmFlags::SHARED) {
-        Some(FaultAccess::WRITE)
-    } else {
-        flags
-            .intersects(VmFlags::ACCESS)
-            .then_some(FaultAccess::empty())
-    }
-}
-
 /// The pages of munmap(2) and its like. Errors: EINVAL.
-fn checked_range(addr: u64, len: u64) -> Result<Range<u64>> {
-    if addr % PAGE != 0 || addr > TASK_SIZE || len > TASK_SIZE - addr {
+pub(super) fn checked_range(addr: u64, len: u64) -> Result<Range<u64>> {
+    if !addr.is_multiple_of(PAGE) || addr > TASK_SIZE || len > TASK_SIZE - addr {
         return Err(Errno::EINVAL);
     }
     let len = page_align(len)
@@ -654,7 +469,7 @@ fn place_request(map: &Mmap, request: &MmapRequest) -> Result<u64> {
     if request.len > TASK_SIZE || request.addr > TASK_SIZE - request.len {
         return Err(Errno::ENOMEM);
     }
-    if request.addr % PAGE != 0 {
+    if !request.addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     if request.addr < MMAP_MIN_ADDR && !capable(CAP_SYS_RAWIO) {
@@ -701,13 +516,12 @@ fn make_area(map: &Mmap, request: &MmapRequest, start: u64) -> Result<Vma> {
 
 /// mmap(2). Errors: EACCES, EAGAIN, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM, EOVERFLOW, EPERM.
 pub fn sys_mmap(addr: u64, len: u64, prot: u64, flags: u64, fd: i32, offset: u64) -> Result<u64> {
-    if offset % PAGE != 0 {
+    if !offset.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let flags = flags as u32;
     let file = if flags & MAP_ANONYMOUS == 0 {
-        let files = current().files().ok_or(Errno::EBADF)?;
-        Some(files.get(fd)?)
+        Some(fget(fd)?)
     } else if flags & MAP_HUGETLB != 0 {
         return Err(Errno::ENOMEM); // no huge pages are reserved
     } else {
@@ -727,9 +541,4 @@ pub fn sys_mmap(addr: u64, len: u64, prot: u64, flags: u64, fd: i32, offset: u64
 /// munmap(2). Errors: EINVAL, ENOMEM.
 pub fn sys_munmap(addr: u64, len: u64) -> Result {
     current_mm()?.munmap(addr, len)
-}
-
-/// brk(2): the new end of the heap, or the old one when it cannot move.
-pub fn sys_brk(brk: u64) -> Result<u64> {
-    Ok(current_mm()?.brk(brk))
 }

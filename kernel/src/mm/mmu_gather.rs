@@ -24,7 +24,10 @@ pub struct MmuGather<'a> {
 }
 
 impl<'a> MmuGather<'a> {
-    const NOTHING: Range<u64> = u64::MAX..0;
+    const NOTHING: Range<u64> = Range {
+        start: u64::MAX,
+        end: 0,
+    };
 
     /// For tables that may be in use.
     pub fn new(tables: &'a PageTable) -> Self {

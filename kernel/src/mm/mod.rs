@@ -1,10 +1,12 @@
 //! Memory management (Linux: mm/).
 
 pub mod addr;
+pub mod brk;
 #[cfg(any(test, target_os = "none"))]
 mod early_heap;
 pub mod filemap;
 pub mod gfp;
+pub mod gup;
 pub mod heap;
 pub mod iov_iter;
 pub mod madvise;

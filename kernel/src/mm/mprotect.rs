@@ -25,7 +25,10 @@ impl MmStruct {
     /// mprotect(2) in this address space. Areas before the one that fails keep the change.
     pub fn mprotect(&self, start: u64, len: u64, prot: u32) -> Result {
         let known = PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWS;
-        if prot & PROT_GROWS == PROT_GROWS || start % PAGE != 0 || prot & !known != 0 && len != 0 {
+        if prot & PROT_GROWS == PROT_GROWS
+            || !start.is_multiple_of(PAGE)
+            || prot & !known != 0 && len != 0
+        {
             return Err(Errno::EINVAL);
         }
         if len == 0 {
@@ -41,7 +44,7 @@ impl MmStruct {
         while at < end {
             let vma = map.vmas.lookup(at).ok_or(Errno::ENOMEM)?;
             let part = at..end.min(vma.end);
-            let flags = vma.flags - VmFlags::ACCESS | vm_prot_flags(prot);
+            let flags = (vma.flags - VmFlags::ACCESS) | vm_prot_flags(prot);
             let may = VmFlags::from_bits_truncate(flags.bits() >> 4) & VmFlags::ACCESS;
             if !may.contains(flags & VmFlags::ACCESS) {
                 return Err(Errno::EACCES);

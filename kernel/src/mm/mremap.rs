@@ -33,7 +33,8 @@ impl Remap {
     fn check(addr: u64, old_len: u64, new_len: u64, flags: u32, new_addr: u64) -> Result<Remap> {
         let known = MREMAP_FIXED | MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
         let moves = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) != 0;
-        if flags & !known != 0 || moves && flags & MREMAP_MAYMOVE == 0 || addr % PAGE != 0 {
+        if flags & !known != 0 || moves && flags & MREMAP_MAYMOVE == 0 || !addr.is_multiple_of(PAGE)
+        {
             return Err(Errno::EINVAL);
         }
         if flags & MREMAP_DONTUNMAP != 0 && old_len != new_len {
@@ -62,7 +63,7 @@ impl Remap {
     /// The place that MREMAP_FIXED names. Errors: EINVAL.
     fn fixed_range(&self) -> Result<Range<u64>> {
         let fits = self.new_len <= TASK_SIZE && self.new_addr <= TASK_SIZE - self.new_len;
-        if self.new_addr % PAGE != 0 || !fits || self.new_addr < MMAP_MIN_ADDR {
+        if !self.new_addr.is_multiple_of(PAGE) || !fits || self.new_addr < MMAP_MIN_ADDR {
             return Err(Errno::EINVAL);
         }
         let range = self.new_addr..self.new_addr + self.new_len;
@@ -183,6 +184,7 @@ impl MmStruct {
         if map.vmas.len() + 3 >= super::vma::MAX_MAP_COUNT {
             return Err(Errno::ENOMEM);
         }
+        map.vmas.reserve(3)?;
         let vma = map.vmas.lookup(remap.addr).ok_or(Errno::EFAULT)?;
         let new = moved_copy(vma, remap.addr, to, remap.new_len);
         let accounted = new.flags.contains(VmFlags::ACCOUNT);

@@ -19,7 +19,7 @@ impl MmStruct {
     pub fn msync(&self, start: u64, len: u64, flags: u32) -> Result {
         let both = MS_ASYNC | MS_SYNC;
         if flags & !(both | MS_INVALIDATE) != 0
-            || start % PAGE_SIZE as u64 != 0
+            || !start.is_multiple_of(PAGE_SIZE as u64)
             || flags & both == both
         {
             return Err(Errno::EINVAL);

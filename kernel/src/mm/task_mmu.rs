@@ -109,22 +109,49 @@ impl MmStruct {
         )
     }
 
-    /// /proc/PID/maps (Linux: `show_map_vma`).
-    pub fn show_maps(&self, out: &mut String, namer: Namer<'_>) -> fmt::Result {
-        let map = self.read();
-        map.vmas
-            .iter()
-            .try_for_each(|vma| show_map_line(out, &map, vma, namer))
+    /// Lines of /proc/PID/maps for the areas from address `from` on, about `limit` bytes of them
+    /// (Linux: `show_map_vma`). Returns where to go on, `None` at the end.
+    pub fn show_maps(
+        &self,
+        from: u64,
+        limit: usize,
+        out: &mut String,
+        namer: Namer<'_>,
+    ) -> Option<u64> {
+        self.show_areas(from, limit, out, &|out, map, vma| {
+            show_map_line(out, map, vma, namer)
+        })
     }
 
-    /// /proc/PID/smaps (Linux: `show_smap`).
-    pub fn show_smaps(&self, out: &mut String, namer: Namer<'_>) -> fmt::Result {
+    /// The same for /proc/PID/smaps (Linux: `show_smap`).
+    pub fn show_smaps(
+        &self,
+        from: u64,
+        limit: usize,
+        out: &mut String,
+        namer: Namer<'_>,
+    ) -> Option<u64> {
+        self.show_areas(from, limit, out, &|out, map, vma| {
+            show_map_line(out, map, vma, namer)?;
+            self.area_usage(vma).show(out, vma)
+        })
+    }
+
+    fn show_areas(
+        &self,
+        from: u64,
+        limit: usize,
+        out: &mut String,
+        show: &dyn Fn(&mut String, &Mmap, &Vma) -> fmt::Result,
+    ) -> Option<u64> {
         let map = self.read();
-        for vma in map.vmas.iter() {
-            show_map_line(out, &map, vma, namer)?;
-            self.area_usage(vma).show(out, vma)?;
+        for vma in map.vmas.overlapping(from..u64::MAX) {
+            if out.len() >= limit {
+                return Some(vma.start.max(from));
+            }
+            let _ = show(out, &map, vma);
         }
-        Ok(())
+        None
     }
 
     /// Counts the resident pages of an area.
@@ -352,7 +379,7 @@ mod tests {
             .unwrap();
         assert_eq!(mm.write_remote(heap, b"x"), 1);
         let mut text = String::new();
-        mm.show_maps(&mut text, &no_file).unwrap();
+        assert_eq!(mm.show_maps(0, usize::MAX, &mut text, &no_file), None);
         let gap = |len| " ".repeat(NAME_COLUMN - len);
         let heap_line = "5555555000-5555576000 rw-p 00000000 00:00 0 ";
         let stack_line = "7ffffeffc000-7fffff000000 rwxp 00000000 00:00 0 ";
@@ -362,7 +389,14 @@ mod tests {
         ];
         assert_eq!(text, expected.concat());
         let mut text = String::new();
-        mm.show_smaps(&mut text, &no_file).unwrap();
+        let next = mm
+            .show_maps(0, 1, &mut text, &no_file)
+            .expect("there is more");
+        assert_eq!(text, expected[0]);
+        assert_eq!(mm.show_maps(next, 1, &mut text, &no_file), None);
+        assert_eq!(text, expected.concat());
+        let mut text = String::new();
+        assert_eq!(mm.show_smaps(0, usize::MAX, &mut text, &no_file), None);
         assert!(text.contains("Size:                132 kB\n"));
         assert!(text.contains("Private_Dirty:         4 kB\n"));
         assert!(text.contains("VmFlags: rd wr ex mr mw me gd ac \n"));

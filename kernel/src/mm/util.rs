@@ -2,12 +2,14 @@
 //! arch/x86/mm/mmap.c).
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use uapi::mman::{OVERCOMMIT_ALWAYS, OVERCOMMIT_NEVER};
 use uapi::resource::{_STK_LIM, MLOCK_LIMIT, RLIM_INFINITY, RLIMIT_MEMLOCK, RLIMIT_STACK};
 
 use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
+pub use crate::drivers::char::random::get_random_u64;
+use crate::kernel::sched::current;
 use crate::mm::page_alloc::totalram_pages;
 use crate::mm::vma::STACK_GUARD_GAP;
 use crate::prelude::*;
@@ -67,28 +69,16 @@ pub fn vm_unacct_memory(pages: u64) {
     COMMITTED.fetch_sub(pages as i64, Ordering::Relaxed);
 }
 
-/// The running process's soft limit (Linux: `rlimit`).
+/// The running process's soft limit (Linux: `rlimit`); before there is a process, the default.
 pub fn rlimit(resource: u32) -> u64 {
+    if !arch::current_ptr().is_null() {
+        return current().signal.rlimit(resource);
+    }
     match resource {
         RLIMIT_STACK => _STK_LIM,
         RLIMIT_MEMLOCK => MLOCK_LIMIT,
         _ => RLIM_INFINITY,
     }
-}
-
-/// A number that user space cannot guess.
-pub fn get_random_u64() -> u64 {
-    static STATE: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
-    let fresh = arch::arch_get_random().unwrap_or_else(arch::get_cycles);
-    let seed = STATE.fetch_add(fresh | 1, Ordering::Relaxed) ^ fresh.rotate_left(32);
-    mix(seed)
-}
-
-/// The finaliser of splitmix64.
-fn mix(mut value: u64) -> u64 {
-    value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ value >> 31
 }
 
 /// Rounds a length up to pages; `None` on overflow.
@@ -101,7 +91,14 @@ pub const fn page_align(len: u64) -> Option<u64> {
 
 /// Whether addresses of new programs are random (Linux: `PF_RANDOMIZE`).
 pub fn randomize() -> bool {
-    RANDOMIZE_VA_SPACE.load(Ordering::Relaxed) != 0
+    RANDOMIZE_VA_SPACE.load(Ordering::Relaxed) != 0 && !personality_forbids()
+}
+
+/// Whether the running task asked for fixed addresses (setarch -R).
+fn personality_forbids() -> bool {
+    const ADDR_NO_RANDOMIZE: u32 = 0x4_0000;
+    !arch::current_ptr().is_null()
+        && current().personality.load(Ordering::Relaxed) & ADDR_NO_RANDOMIZE != 0
 }
 
 /// A random distance of up to `1 << bits` pages, in bytes; 0 without randomisation.
@@ -128,10 +125,15 @@ pub fn randomize_stack_top() -> u64 {
     TASK_SIZE - random_pages(STACK_RND_BITS)
 }
 
+/// Whether the heap moves too.
+pub fn randomize_brk() -> bool {
+    randomize() && RANDOMIZE_VA_SPACE.load(Ordering::Relaxed) > 1
+}
+
 /// Start of the heap, at or a little above `brk`, page aligned (Linux: `arch_randomize_brk`).
 pub fn arch_randomize_brk(brk: u64) -> u64 {
     const RANGE: u64 = 0x0200_0000;
-    if RANDOMIZE_VA_SPACE.load(Ordering::Relaxed) < 2 {
+    if !randomize_brk() {
         return brk;
     }
     (brk + get_random_u64() % RANGE).next_multiple_of(PAGE_SIZE as u64)

@@ -2,11 +2,10 @@
 //! `struct vm_area_struct`; mm/vma.c).
 #![forbid(unsafe_code)]
 
-use alloc::collections::BTreeMap;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::arch::{PAGE_SHIFT, PAGE_SIZE};
+use crate::arch::PAGE_SHIFT;
 use crate::fs::file::File;
 use crate::mm::filemap::AddressSpace;
 use crate::mm::page::PageRef;
@@ -222,16 +221,27 @@ impl Vma {
     }
     fn absorb(&mut self, next: Vma) {
         self.end = next.end;
-        if next.has_anon.into_inner() {
-            *self.has_anon.get_mut() = true;
-        }
+        *self.has_anon.get_mut() |= next.has_anon.into_inner();
+    }
+    fn prepend(&mut self, previous: Vma) {
+        self.start = previous.start;
+        self.pgoff = previous.pgoff;
+        *self.has_anon.get_mut() |= previous.has_anon.into_inner();
     }
 }
 
-/// The areas of an address space by start address; they never overlap.
+/// The areas of an address space in order; they never overlap.
+///
+/// Two arrays: a search looks only at the start addresses, which lie side by side. Programs have
+/// tens of areas, seldom hundreds; there this beats every tree, and neighbours cost nothing.
 #[derive(Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "moving pointers is what makes insertion cheap"
+)]
 pub struct VmaTree {
-    areas: BTreeMap<u64, Vma>,
+    starts: Vec<u64>,
+    areas: Vec<Box<Vma>>,
 }
 
 impl VmaTree {
@@ -245,42 +255,64 @@ impl VmaTree {
     }
     /// All areas, lowest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Vma> {
-        self.areas.values()
+        self.areas.iter().map(|vma| &**vma)
+    }
+    /// How many areas begin before `addr`: the position of the first one that does not.
+    #[inline]
+    fn position(&self, addr: u64) -> usize {
+        self.starts.partition_point(|&start| start < addr)
+    }
+    /// Position of the first area that ends after `addr`.
+    #[inline]
+    fn position_ending_after(&self, addr: u64) -> usize {
+        let next = self.starts.partition_point(|&start| start <= addr);
+        match next.checked_sub(1) {
+            Some(last) if addr < self.areas[last].end => last,
+            _ => next,
+        }
+    }
+    fn at(&self, position: usize) -> Option<&Vma> {
+        self.areas.get(position).map(|vma| &**vma)
     }
     /// The area that contains `addr` (Linux: `vma_lookup`).
     #[inline]
     pub fn lookup(&self, addr: u64) -> Option<&Vma> {
-        let (_, vma) = self.areas.range(..=addr).next_back()?;
-        (addr < vma.end).then_some(vma)
+        self.find(addr).filter(|vma| vma.start <= addr)
     }
     /// The first area that ends after `addr` (Linux: `find_vma`).
+    #[inline]
     pub fn find(&self, addr: u64) -> Option<&Vma> {
-        self.lookup(addr)
-            .or_else(|| self.areas.range(addr..).next().map(|(_, vma)| vma))
+        self.at(self.position_ending_after(addr))
     }
     /// The last area that begins before `addr`.
     pub fn prev(&self, addr: u64) -> Option<&Vma> {
-        self.areas.range(..addr).next_back().map(|(_, vma)| vma)
+        self.at(self.position(addr).checked_sub(1)?)
     }
     /// The first area that begins after `addr`.
     pub fn next_after(&self, addr: u64) -> Option<&Vma> {
-        self.areas.range(addr + 1..).next().map(|(_, vma)| vma)
+        self.at(self.starts.partition_point(|&start| start <= addr))
     }
     /// Areas that begin before `addr`, highest first.
     pub fn before(&self, addr: u64) -> impl Iterator<Item = &Vma> {
-        self.areas.range(..addr).rev().map(|(_, vma)| vma)
+        self.areas[..self.position(addr)]
+            .iter()
+            .rev()
+            .map(|vma| &**vma)
+    }
+    /// Positions of the areas that have a byte in the range.
+    fn positions(&self, range: &Range<u64>) -> Range<usize> {
+        let first = self.position_ending_after(range.start);
+        first..self.position(range.end).max(first)
     }
     /// Areas that have a byte in the range, lowest first.
     pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = &Vma> {
-        let first = self
-            .lookup(range.start)
-            .map_or(range.start, |vma| vma.start);
-        let end = range.end.max(first);
-        self.areas.range(first..end).map(|(_, vma)| vma)
+        self.areas[self.positions(&range)].iter().map(|vma| &**vma)
     }
     /// Whether no area has a byte in the range.
+    #[inline]
     pub fn is_free(&self, range: Range<u64>) -> bool {
-        self.overlapping(range).next().is_none()
+        self.prev(range.end)
+            .is_none_or(|vma| vma.end <= range.start)
     }
     /// Whether areas cover the range without a hole.
     pub fn covers(&self, range: Range<u64>) -> bool {
@@ -296,113 +328,126 @@ impl VmaTree {
     /// The room between the areas next to `range`, which is free by now: page tables inside it
     /// serve nobody.
     pub fn room_around(&self, range: &Range<u64>) -> Range<u64> {
-        let floor = self.prev(range.start).map_or(0, |vma| vma.end);
-        let ceiling = self
-            .areas
-            .range(range.end..)
-            .next()
-            .map_or(u64::MAX, |(&start, _)| start);
-        floor..ceiling
+        let next = self.position(range.start);
+        let floor = next
+            .checked_sub(1)
+            .map_or(0, |previous| self.areas[previous].end);
+        floor..self.starts.get(next).copied().unwrap_or(u64::MAX)
     }
-    /// Takes the area that begins at `start`.
-    pub fn remove(&mut self, start: u64) -> Option<Vma> {
-        self.areas.remove(&start)
+
+    /// Makes room for `more` areas, so that adding them cannot fail. Errors: ENOMEM.
+    pub fn reserve(&mut self, more: usize) -> Result {
+        self.starts.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
+        self.areas.try_reserve(more).map_err(|_| Errno::ENOMEM)
     }
-    /// Takes the lowest area that begins in the range.
-    pub fn take_first_in(&mut self, range: Range<u64>) -> Option<Vma> {
-        let start = *self.areas.range(range).next()?.0;
-        self.areas.remove(&start)
+    fn put(&mut self, position: usize, vma: Box<Vma>) {
+        self.starts.insert(position, vma.start);
+        self.areas.insert(position, vma);
     }
-    /// Adds an area to free room as it is; for copies of a whole tree.
-    pub fn insert_unmerged(&mut self, vma: Vma) {
-        self.areas.insert(vma.start, vma);
+    fn take(&mut self, position: usize) -> Box<Vma> {
+        self.starts.remove(position);
+        self.areas.remove(position)
     }
-    /// The area that begins at `start`, for changes that keep its range.
-    pub fn get_mut(&mut self, start: u64) -> Option<&mut Vma> {
-        self.areas.get_mut(&start)
+    /// Adds an area after all others, as it is; for copies of a whole tree.
+    pub fn push(&mut self, vma: Vma) {
+        debug_assert!(self.areas.last().is_none_or(|last| last.end <= vma.start));
+        self.put(self.areas.len(), Box::new(vma));
     }
     /// Adds an area to free room, joined with its neighbours where they continue each other
-    /// (Linux: `vma_merge`). Returns the start of the area that holds it now.
-    pub fn insert(&mut self, vma: Vma) -> u64 {
-        let (at, end) = (vma.start, vma.end);
-        let previous = self.areas.range_mut(..at).next_back();
-        let start = match previous {
-            Some((&start, previous)) if previous.continues_with(&vma) => {
-                previous.absorb(vma);
-                start
-            }
-            _ => {
-                self.areas.insert(at, vma);
-                at
-            }
-        };
-        self.merge_with_next(start, end);
-        start
-    }
-    /// Joins the area at `start` with its predecessor and its successor where they continue
-    /// each other, after a change of its flags.
-    pub fn merge_around(&mut self, start: u64) {
-        if let Some(vma) = self.areas.remove(&start) {
-            self.insert(vma);
-        }
-    }
-    fn merge_with_next(&mut self, start: u64, end: u64) {
-        let continues = match (self.areas.get(&start), self.areas.get(&end)) {
-            (Some(vma), Some(next)) => vma.continues_with(next),
-            _ => false,
-        };
-        if continues
-            && let Some(next) = self.areas.remove(&end)
-            && let Some(vma) = self.areas.get_mut(&start)
+    /// (Linux: `vma_merge`).
+    pub fn insert(&mut self, vma: Vma) {
+        let position = self.position(vma.start);
+        if let Some(previous) = position.checked_sub(1)
+            && self.areas[previous].continues_with(&vma)
         {
-            vma.absorb(next);
+            self.areas[previous].absorb(vma);
+            return self.merge_with_next(previous);
+        }
+        match self.areas.get_mut(position) {
+            Some(next) if vma.continues_with(next) => {
+                self.starts[position] = vma.start;
+                next.prepend(vma);
+            }
+            _ => self.put(position, Box::new(vma)),
         }
     }
-    /// Makes `addr` a border between areas. Errors: ENOMEM when there are too many.
-    pub fn split(&mut self, addr: u64) -> Result {
-        let Some(vma) = self.lookup(addr) else {
-            return Ok(());
-        };
-        if vma.start == addr {
-            return Ok(());
+    fn merge_with_next(&mut self, position: usize) {
+        if let [vma, next] = &self.areas[position..self.areas.len().min(position + 2)]
+            && vma.continues_with(next)
+        {
+            let next = self.take(position + 1);
+            self.areas[position].absorb(*next);
         }
-        if self.areas.len() >= MAX_MAP_COUNT {
+    }
+    /// Makes `addr` a border between areas.
+    fn split(&mut self, addr: u64) {
+        let position = self.position_ending_after(addr);
+        if let Some(vma) = self.areas.get_mut(position)
+            && vma.start < addr
+        {
+            let upper = Box::new(vma.sub_range(addr, vma.end));
+            vma.end = addr;
+            self.put(position + 1, upper);
+        }
+    }
+    /// Makes both ends of the range borders; the positions of the areas inside. Errors: ENOMEM
+    /// when there would be more than `most` areas, nothing is changed then.
+    fn isolate(&mut self, range: &Range<u64>, most: usize) -> Result<Range<usize>> {
+        let mut inside = self.positions(range);
+        if inside.is_empty() {
+            return Ok(inside);
+        }
+        let splits_first = self.starts[inside.start] < range.start;
+        let splits_last = self.areas[inside.end - 1].end > range.end;
+        let added = usize::from(splits_first) + usize::from(splits_last);
+        if added != 0 && self.areas.len() + added > most {
             return Err(Errno::ENOMEM);
         }
-        let upper = vma.sub_range(addr, vma.end);
-        let start = vma.start;
-        if let Some(lower) = self.areas.get_mut(&start) {
-            lower.end = addr;
+        self.reserve(added)?;
+        if splits_last {
+            self.split(range.end);
         }
-        self.areas.insert(addr, upper);
-        Ok(())
+        if splits_first {
+            self.split(range.start);
+            inside = inside.start + 1..inside.end + 1;
+        }
+        Ok(inside)
+    }
+    /// Takes out whatever is in the range, cutting areas at its ends. Errors: ENOMEM.
+    pub fn detach(&mut self, range: &Range<u64>) -> Result<impl Iterator<Item = Vma> + use<'_>> {
+        // What the splits add goes away again, but for a hole in the middle.
+        let inside = self.isolate(range, MAX_MAP_COUNT + 1)?;
+        self.starts.drain(inside.clone());
+        Ok(self.areas.drain(inside).map(|vma| *vma))
     }
     /// Changes the rules of the part of one area inside `range` (splitting it as needed) and
     /// joins the result with its neighbours. Errors: ENOMEM, nothing is changed then.
     pub fn set_flags(&mut self, range: Range<u64>, flags: VmFlags) -> Result {
-        self.split(range.start)?;
-        self.split(range.end)?;
-        if let Some(vma) = self.areas.get_mut(&range.start) {
+        let position = self.isolate(&range, MAX_MAP_COUNT)?.start;
+        if let Some(vma) = self.areas.get_mut(position) {
             vma.flags = flags;
+            self.merge_with_next(position);
+            if let Some(previous) = position.checked_sub(1) {
+                self.merge_with_next(previous);
+            }
         }
-        self.merge_around(range.start);
         Ok(())
     }
-    /// Moves the start of the area at `start` down to `new_start` (stack growth).
+    /// Moves the start of the area at `start`, which is anonymous, down to `new_start`, over
+    /// free room (stack growth).
     pub fn grow_down(&mut self, start: u64, new_start: u64) {
-        if let Some(mut vma) = self.areas.remove(&start) {
-            if !vma.is_anonymous() {
-                vma.pgoff -= (start - new_start) / PAGE_SIZE as u64;
-            }
+        let position = self.position(start);
+        if let Some(vma) = self.areas.get_mut(position) {
             vma.start = new_start;
-            self.areas.insert(new_start, vma);
+            self.starts[position] = new_start;
         }
     }
     /// Moves the end of the area at `start` up to `new_end`, over free room.
     pub fn grow_up(&mut self, start: u64, new_end: u64) {
-        if let Some(vma) = self.areas.get_mut(&start) {
+        let position = self.position(start);
+        if let Some(vma) = self.areas.get_mut(position) {
             vma.end = new_end;
+            self.merge_with_next(position);
         }
-        self.merge_with_next(start, new_end);
     }
 }

@@ -186,6 +186,7 @@ pub const SIOCGIFMETRIC: u32 = 0x891d;
 pub const SIOCSIFMETRIC: u32 = 0x891e;
 pub const SIOCGIFMTU: u32 = 0x8921;
 pub const SIOCSIFMTU: u32 = 0x8922;
+pub const SIOCGIFPFLAGS: u32 = 0x8935;
 pub const SIOCSIFHWADDR: u32 = 0x8924;
 pub const SIOCGIFHWADDR: u32 = 0x8927;
 pub const SIOCGIFINDEX: u32 = 0x8933;

@@ -38,12 +38,16 @@ pub const NETLINK_ROUTE: i32 = 0;
 pub const NETLINK_AUDIT: i32 = 9;
 pub const NETLINK_KOBJECT_UEVENT: i32 = 15;
 
+/// Diagnostics of sockets (`ss`).
+pub const NETLINK_SOCK_DIAG: i32 = 4;
+
 // Levels of setsockopt(2).
 pub const SOL_IP: i32 = 0;
 pub const SOL_SOCKET: i32 = 1;
 pub const SOL_TCP: i32 = 6;
 pub const SOL_UDP: i32 = 17;
 pub const SOL_IPV6: i32 = 41;
+pub const SOL_ICMP: i32 = 1;
 pub const SOL_RAW: i32 = 255;
 pub const SOL_PACKET: i32 = 263;
 pub const SOL_NETLINK: i32 = 270;
@@ -88,9 +92,71 @@ pub const SO_PEEK_OFF: i32 = 42;
 pub const SO_PEERGROUPS: i32 = 59;
 pub const SO_PEERPIDFD: i32 = 77;
 
+pub const SO_RXQ_OVFL: i32 = 40;
+pub const SO_INCOMING_CPU: i32 = 49;
+pub const SO_COOKIE: i32 = 57;
+
+// Options of SOL_IP.
+pub const IP_TOS: i32 = 1;
+pub const IP_TTL: i32 = 2;
+pub const IP_HDRINCL: i32 = 3;
+pub const IP_OPTIONS: i32 = 4;
+pub const IP_RECVOPTS: i32 = 6;
+pub const IP_PKTINFO: i32 = 8;
+pub const IP_MTU_DISCOVER: i32 = 10;
+pub const IP_RECVERR: i32 = 11;
+pub const IP_RECVTTL: i32 = 12;
+pub const IP_RECVTOS: i32 = 13;
+pub const IP_MTU: i32 = 14;
+pub const IP_FREEBIND: i32 = 15;
+pub const IP_TRANSPARENT: i32 = 19;
+pub const IP_BIND_ADDRESS_NO_PORT: i32 = 24;
+pub const IP_MULTICAST_IF: i32 = 32;
+pub const IP_MULTICAST_TTL: i32 = 33;
+pub const IP_MULTICAST_LOOP: i32 = 34;
+pub const IP_ADD_MEMBERSHIP: i32 = 35;
+pub const IP_DROP_MEMBERSHIP: i32 = 36;
+pub const IP_MULTICAST_ALL: i32 = 49;
+
+/// Option of SOL_RAW: which ICMP types are not wanted.
+pub const ICMP_FILTER: i32 = 1;
+
+// Options of SOL_TCP.
+pub const TCP_NODELAY: i32 = 1;
+pub const TCP_MAXSEG: i32 = 2;
+pub const TCP_CORK: i32 = 3;
+pub const TCP_KEEPIDLE: i32 = 4;
+pub const TCP_KEEPINTVL: i32 = 5;
+pub const TCP_KEEPCNT: i32 = 6;
+pub const TCP_SYNCNT: i32 = 7;
+pub const TCP_LINGER2: i32 = 8;
+pub const TCP_DEFER_ACCEPT: i32 = 9;
+pub const TCP_WINDOW_CLAMP: i32 = 10;
+pub const TCP_INFO: i32 = 11;
+pub const TCP_QUICKACK: i32 = 12;
+pub const TCP_CONGESTION: i32 = 13;
+pub const TCP_USER_TIMEOUT: i32 = 18;
+pub const TCP_FASTOPEN: i32 = 23;
+
+// Options of SOL_NETLINK.
+pub const NETLINK_ADD_MEMBERSHIP: i32 = 1;
+pub const NETLINK_DROP_MEMBERSHIP: i32 = 2;
+pub const NETLINK_PKTINFO: i32 = 3;
+pub const NETLINK_BROADCAST_ERROR: i32 = 4;
+pub const NETLINK_NO_ENOBUFS: i32 = 5;
+pub const NETLINK_LISTEN_ALL_NSID: i32 = 8;
+pub const NETLINK_LIST_MEMBERSHIPS: i32 = 9;
+pub const NETLINK_CAP_ACK: i32 = 10;
+pub const NETLINK_EXT_ACK: i32 = 11;
+pub const NETLINK_GET_STRICT_CHK: i32 = 12;
+
 // Types of control messages.
 pub const SCM_RIGHTS: i32 = 1;
 pub const SCM_CREDENTIALS: i32 = 2;
+pub const SCM_TIMESTAMP: i32 = SO_TIMESTAMP;
+pub const SCM_TIMESTAMPNS: i32 = SO_TIMESTAMPNS;
+/// Most descriptors in one message.
+pub const SCM_MAX_FD: usize = 253;
 
 // Flags of sendmsg(2) and recvmsg(2).
 pub const MSG_OOB: u32 = 0x1;
@@ -121,6 +187,22 @@ pub const SHUT_RDWR: u32 = 2;
 
 /// Default upper bound of listen(2)'s backlog.
 pub const SOMAXCONN: u32 = 4096;
+
+/// Length of an interface's name with its NUL.
+pub const IFNAMSIZ: usize = 16;
+// Flags of an interface.
+pub const IFF_UP: u32 = 0x1;
+pub const IFF_BROADCAST: u32 = 0x2;
+pub const IFF_LOOPBACK: u32 = 0x8;
+pub const IFF_POINTOPOINT: u32 = 0x10;
+pub const IFF_RUNNING: u32 = 0x40;
+pub const IFF_NOARP: u32 = 0x80;
+pub const IFF_PROMISC: u32 = 0x100;
+pub const IFF_ALLMULTI: u32 = 0x200;
+pub const IFF_MULTICAST: u32 = 0x1000;
+pub const IFF_LOWER_UP: u32 = 0x1_0000;
+/// Hardware type of the loopback device.
+pub const ARPHRD_LOOPBACK: u16 = 772;
 
 /// Bytes of a path in `SockaddrUn`.
 pub const UNIX_PATH_MAX: usize = 108;
@@ -182,6 +264,43 @@ pod_struct! {
         pub l_linger: i32,
     }
 
+    /// Entry of sendmmsg(2) and recvmmsg(2).
+    pub struct Mmsghdr {
+        pub msg_hdr: Msghdr,
+        pub msg_len: u32,
+    }
+
+    /// Control message of IP_PKTINFO.
+    pub struct InPktinfo {
+        pub ipi_ifindex: i32,
+        pub ipi_spec_dst: [u8; 4],
+        pub ipi_addr: [u8; 4],
+    }
+
+    /// Argument of SIOCADDRT and SIOCDELRT.
+    pub struct Rtentry {
+        pub rt_pad1: u64,
+        pub rt_dst: [u8; 16],
+        pub rt_gateway: [u8; 16],
+        pub rt_genmask: [u8; 16],
+        pub rt_flags: u16,
+        pub rt_pad2: i16,
+        pub rt_pad3: u64,
+        pub rt_pad4: u64,
+        pub rt_metric: i16,
+        pub rt_dev: u64,
+        pub rt_mtu: u64,
+        pub rt_window: u64,
+        pub rt_irtt: u16,
+    }
+
+    /// Argument of SIOCGIFCONF.
+    pub struct Ifconf {
+        /// Bytes at `ifc_buf`.
+        pub ifc_len: i32,
+        pub ifc_buf: u64,
+    }
+
     /// Argument of the SIOCGIF* ioctls: a name and a 24-byte union.
     pub struct Ifreq {
         pub ifr_name: [u8; 16],
@@ -202,6 +321,8 @@ mod tests {
         );
         assert_eq!((Msghdr::SIZE, Cmsghdr::SIZE, Ucred::SIZE), (56, 16, 12));
         assert_eq!((Linger::SIZE, Ifreq::SIZE), (8, 40));
+        assert_eq!((Mmsghdr::SIZE, Ifconf::SIZE), (64, 16));
+        assert_eq!((InPktinfo::SIZE, Rtentry::SIZE), (12, 120));
         assert_eq!(core::mem::offset_of!(Msghdr, msg_iov), 16);
     }
 }

@@ -227,7 +227,13 @@ fn a_read_where_nothing_is_mapped() -> Outcome {
     let seen = raise(libc::SIGSEGV, || {
         peek(std::ptr::without_provenance(NOWHERE + 5));
     })?;
-    expect(seen, libc::SIGSEGV, SEGV_MAPERR, 14, At::Address(NOWHERE + 5))?;
+    expect(
+        seen,
+        libc::SIGSEGV,
+        SEGV_MAPERR,
+        14,
+        At::Address(NOWHERE + 5),
+    )?;
     same!(seen.error, 4);
     let seen = raise(libc::SIGSEGV, || {
         peek(std::ptr::null());
@@ -259,7 +265,13 @@ fn a_write_to_read_only_memory() -> Outcome {
         peek(page);
         poke(page, 1);
     })?;
-    expect(seen, libc::SIGSEGV, SEGV_ACCERR, 14, At::Address(0x1234_5000))?;
+    expect(
+        seen,
+        libc::SIGSEGV,
+        SEGV_ACCERR,
+        14,
+        At::Address(0x1234_5000),
+    )?;
     same!(seen.error, 7);
     Ok(())
 }
@@ -268,7 +280,13 @@ fn a_read_of_memory_without_rights() -> Outcome {
     let seen = raise(libc::SIGSEGV, || {
         peek(page(libc::PROT_NONE));
     })?;
-    expect(seen, libc::SIGSEGV, SEGV_ACCERR, 14, At::Address(0x1234_5000))
+    expect(
+        seen,
+        libc::SIGSEGV,
+        SEGV_ACCERR,
+        14,
+        At::Address(0x1234_5000),
+    )
 }
 
 fn execution_of_data() -> Outcome {
@@ -299,7 +317,15 @@ fn a_mapping_beyond_the_end_of_its_file() -> Outcome {
         let file = fs::File::open("/tmp/short").expect("the file exists");
         let protection = libc::PROT_READ;
         let fd = file.as_raw_fd();
-        let start = call!(SYS_mmap, 0x1234_5000, 8192, protection, libc::MAP_PRIVATE | libc::MAP_FIXED, fd, 0);
+        let start = call!(
+            SYS_mmap,
+            0x1234_5000,
+            8192,
+            protection,
+            libc::MAP_PRIVATE | libc::MAP_FIXED,
+            fd,
+            0
+        );
         let start = std::ptr::with_exposed_provenance::<u8>(start.unwrap_or(0));
         peek(start.wrapping_add(4095));
         peek(start.wrapping_add(4096));
@@ -312,7 +338,10 @@ fn an_x87_division_by_zero() -> Outcome {
         let control: u16 = 0x037b;
         instructions!("fninit", "fldcw [{}]", "fld1", "fldz", "fdivp", "fwait", "nop"; in(reg) &raw const control);
     })?;
-    same!((seen.signal, seen.code, seen.trap), (libc::SIGFPE, FPE_FLTDIV, 16));
+    same!(
+        (seen.signal, seen.code, seen.trap),
+        (libc::SIGFPE, FPE_FLTDIV, 16)
+    );
     Ok(())
 }
 
@@ -342,8 +371,15 @@ fn an_sse_division_by_zero() -> Outcome {
 
 fn an_unaligned_access_under_the_alignment_check() -> Outcome {
     let work = || {
-        instructions!("pushfq", "or qword ptr [rsp], 0x40000", "popfq", "mov eax, [rsp - 63]",
-            "pushfq", "and qword ptr [rsp], ~0x40000", "popfq");
+        instructions!(
+            "pushfq",
+            "or qword ptr [rsp], 0x40000",
+            "popfq",
+            "mov eax, [rsp - 63]",
+            "pushfq",
+            "and qword ptr [rsp], ~0x40000",
+            "popfq"
+        );
     };
     if let Some(seen) = raise_if_implemented(libc::SIGBUS, work)? {
         same!((seen.signal, seen.code, seen.trap), (libc::SIGBUS, 1, 17));

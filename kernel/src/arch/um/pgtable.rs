@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use crate::kernel::sched::current;
 use crate::mm::memory::{FaultAccess, handle_mm_fault};
 use crate::mm::mmap::MmStruct;
 use crate::mm::pgtable::Access;
@@ -70,8 +71,14 @@ fn for_each_page(
     mut copy: impl FnMut(usize, usize),
 ) -> usize {
     let (mut addr, mut left) = (addr.as_u64(), len);
+    // A task's host thread sees the switches of others only through the task itself.
+    let own = if super::current_ptr().is_null() {
+        None
+    } else {
+        current().mm()
+    };
     // SAFETY: the test that activated the address space keeps it alive meanwhile.
-    let Some(mm) = (unsafe { ACTIVE_MM.get().as_ref() }) else {
+    let Some(mm) = own.as_deref().or(unsafe { ACTIVE_MM.get().as_ref() }) else {
         return left;
     };
     while left > 0 && addr < TASK_SIZE {

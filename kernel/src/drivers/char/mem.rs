@@ -61,6 +61,10 @@ const ZERO_STEP: usize = 1 << 20;
 impl FileOperations for Zero {
     #[inline]
     fn read_iter(&self, _file: &File, to: &mut IovIter<'_>, _pos: &mut u64) -> Result<usize> {
+        let count = to.count();
+        if count <= ZERO_STEP {
+            return to.zero_iter(count);
+        }
         let mut total = 0;
         loop {
             let wanted = to.count().min(ZERO_STEP);

@@ -542,14 +542,6 @@ impl CharDevice for TtyDevices {
     }
 }
 
-/// The terminal behind an open file, if it is one.
-pub(crate) fn tty_of_file_dev(dev: DevT) -> Option<Arc<Tty>> {
-    if dev == DevT::new(TTYAUX_MAJOR, 0) {
-        return current().signal.tty.lock().clone();
-    }
-    find_tty(dev)
-}
-
 /// /dev/tty, /dev/console and the device numbers of all terminals (Linux: `tty_init`).
 #[__init]
 fn tty_init() -> Result {

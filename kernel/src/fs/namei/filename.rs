@@ -8,6 +8,7 @@ use super::Path;
 use crate::arch::{PAGE_SIZE, TASK_SIZE};
 use crate::fs::file::fget_raw;
 use crate::fs::fs_struct::FsStruct;
+use crate::fs::hashtable::find_in_word;
 use crate::kernel::cred::Cred;
 use crate::kernel::sched::current;
 use crate::mm::UserAddr;
@@ -15,7 +16,7 @@ use crate::mm::uaccess::copy_from_user;
 use crate::prelude::*;
 
 /// Names up to this length stay on the stack.
-const EMBEDDED: usize = 128;
+const EMBEDDED: usize = 64;
 
 /// A path that was copied from user space (Linux: `struct filename`).
 pub struct Filename {
@@ -46,25 +47,40 @@ pub fn getname(name: UserAddr) -> Result<Filename> {
 }
 
 /// Copies a path that may be empty (AT_EMPTY_PATH). Errors: ENAMETOOLONG, EFAULT.
+#[inline]
 pub fn getname_flags(name: UserAddr) -> Result<Filename> {
     let mut filename = Filename {
         embedded: [0; EMBEDDED],
         len: 0,
         long: None,
     };
-    // A page is readable as a whole or not at all, so a piece that ends with its page can only
-    // fault where the string itself does.
-    let piece = EMBEDDED.min(PAGE_SIZE - name.page_offset());
-    if name.as_u64() >= TASK_SIZE {
-        return Err(Errno::EFAULT);
-    }
-    let embedded = &mut filename.embedded[..piece];
-    copy_from_user(embedded, name)?;
-    match embedded.iter().position(|&byte| byte == 0) {
-        Some(len) => filename.len = len,
-        None => filename.long = Some(long_name(name)?),
-    }
+    filename.fill(name)?;
     Ok(filename)
+}
+
+impl Filename {
+    fn fill(&mut self, name: UserAddr) -> Result {
+        // A page is readable as a whole or not at all, so a piece that ends with its page can
+        // only fault where the string itself does.
+        let piece = EMBEDDED.min(PAGE_SIZE - name.page_offset());
+        if name.as_u64() >= TASK_SIZE {
+            return Err(Errno::EFAULT);
+        }
+        copy_from_user(&mut self.embedded[..piece], name)?;
+        // Bytes behind the piece are zero, so a string that goes on seems to end there.
+        self.len = EMBEDDED;
+        let words = self.embedded.as_chunks::<8>().0.iter().enumerate();
+        for (index, word) in words {
+            if let Some(before) = find_in_word(u64::from_le_bytes(*word), 0) {
+                self.len = index * 8 + before as usize;
+                break;
+            }
+        }
+        if self.len >= piece {
+            self.long = Some(long_name(name)?);
+        }
+        Ok(())
+    }
 }
 
 /// A name that did not fit, page by page.

@@ -11,7 +11,8 @@ use uapi::mount::MS_NOSYMFOLLOW;
 use super::Path;
 use super::filename::WalkEnv;
 use super::permission::may_lookup;
-use crate::fs::dcache::{Dentry, d_lookup};
+use crate::fs::dcache::{Dentry, d_lookup, d_lookup_hashed, hash_seed};
+use crate::fs::hashtable::{hash_bytes, scan_component};
 use crate::fs::inode::LinkTarget;
 use crate::fs::mount::lookup_mnt;
 use crate::prelude::*;
@@ -82,6 +83,7 @@ pub struct Nameidata<'n> {
     pos: usize,
     stack: Vec<(Text<'n>, usize)>,
     last: (usize, usize),
+    last_hash: u64,
     /// What the last component is.
     pub last_type: LastType,
     /// The last component is followed by a slash.
@@ -97,6 +99,7 @@ enum Step {
 impl<'n> Nameidata<'n> {
     /// Starts at `start`, or at the working directory or root as the name says. Errors: ENOENT
     /// for an empty name without `EMPTY`; EXDEV.
+    #[inline]
     pub fn new(
         env: &'n WalkEnv,
         start: Option<Path>,
@@ -114,11 +117,7 @@ impl<'n> Nameidata<'n> {
         let mut root = None;
         let path = match start {
             Some(start) if !absolute || scoped => start,
-            _ if absolute && !scoped => {
-                let real_root = env.fs.root();
-                root = Some(real_root.clone());
-                real_root
-            }
+            _ if absolute && !scoped => env.fs.root(),
             _ => env.fs.pwd(),
         };
         if scoped {
@@ -134,6 +133,7 @@ impl<'n> Nameidata<'n> {
             pos: 0,
             stack: Vec::new(),
             last: (0, 0),
+            last_hash: 0,
             last_type: LastType::Root,
             trailing_slash: false,
         })
@@ -158,7 +158,7 @@ impl<'n> Nameidata<'n> {
         self.last_type = LastType::Root;
         self.trailing_slash = false;
         loop {
-            let Some((start, end, rest)) = self.next_component() else {
+            let Some((start, end, hash)) = self.next_component() else {
                 match self.stack.pop() {
                     Some((text, pos)) => (self.text, self.pos) = (text, pos),
                     None => return Ok(()),
@@ -170,9 +170,10 @@ impl<'n> Nameidata<'n> {
                 return Err(Errno::ENAMETOOLONG);
             }
             let bytes = self.text.as_bytes();
-            let kind = classify(&bytes[start..end]);
+            let rest = skip_slashes(bytes, end);
+            self.last_type = classify(&bytes[start..end]);
             self.last = (start, end);
-            self.last_type = kind;
+            self.last_hash = hash;
             let at_end = rest == bytes.len();
             if at_end && self.stack.is_empty() {
                 self.trailing_slash = rest > end;
@@ -187,21 +188,14 @@ impl<'n> Nameidata<'n> {
         }
     }
 
-    /// The next component as (start, end, start of what follows its slashes).
+    /// The next component as (start, end, hash as a name in the present directory).
     #[inline]
-    fn next_component(&self) -> Option<(usize, usize, usize)> {
+    fn next_component(&self) -> Option<(usize, usize, u64)> {
         let bytes = self.text.as_bytes();
         let start = skip_slashes(bytes, self.pos);
-        if start == bytes.len() {
-            return None;
-        }
-        let tail = &bytes[start..];
-        let len = tail
-            .iter()
-            .position(|&byte| byte == b'/')
-            .unwrap_or(tail.len());
-        let end = start + len;
-        Some((start, end, skip_slashes(bytes, end)))
+        let tail = bytes.get(start..).filter(|tail| !tail.is_empty())?;
+        let (len, hash) = scan_component(hash_seed(&self.path.dentry), tail);
+        Some((start, start + len, hash))
     }
 
     #[inline]
@@ -218,8 +212,8 @@ impl<'n> Nameidata<'n> {
     fn step(&mut self, follow: bool) -> Result<Step> {
         match self.last_type {
             LastType::Norm => {
-                let dentry = lookup_one(&self.path.dentry, self.last())?.ok_or(Errno::ENOENT)?;
-                self.step_into(dentry, follow)
+                let found = lookup_hashed(&self.path.dentry, self.last(), self.last_hash)?;
+                self.step_into(found.ok_or(Errno::ENOENT)?, follow)
             }
             LastType::DotDot => self.follow_dotdot().map(|()| Step::Arrived),
             LastType::Dot | LastType::Root => Ok(Step::Arrived),
@@ -248,7 +242,8 @@ impl<'n> Nameidata<'n> {
             if self.flags.contains(LookupFlags::NO_XDEV) {
                 return Err(Errno::EXDEV);
             }
-            self.path = mount.root_path();
+            self.path.dentry = mount.root.clone();
+            self.path.mnt = mount;
         }
         Ok(())
     }
@@ -423,11 +418,21 @@ fn classify(component: &[u8]) -> LastType {
 /// none (Linux: `lookup_fast`, then `lookup_slow`). May sleep for the directory's lock.
 #[inline]
 pub fn lookup_one(parent: &Arc<Dentry>, name: &[u8]) -> Result<Option<Arc<Dentry>>> {
-    if let Some(dentry) = d_lookup(parent, name)
+    lookup_hashed(parent, name, hash_bytes(hash_seed(parent), name))
+}
+
+#[inline]
+fn lookup_hashed(parent: &Arc<Dentry>, name: &[u8], hash: u64) -> Result<Option<Arc<Dentry>>> {
+    if let Some(dentry) = d_lookup_hashed(parent, name, hash)
         && still_valid(&dentry)
     {
         return Ok(Some(dentry));
     }
+    lookup_slow(parent, name)
+}
+
+#[cold]
+fn lookup_slow(parent: &Arc<Dentry>, name: &[u8]) -> Result<Option<Arc<Dentry>>> {
     let _dir = parent.inode.lock.lock();
     lookup_locked(parent, name)
 }

@@ -6,11 +6,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use uapi::stat::*;
 
 use super::inode::{NodeEmit, ProcNode};
-use crate::arch::PAGE_SIZE;
-use crate::fs::file::{File, FileOperations};
+use crate::fs::file::FileOperations;
 use crate::fs::inode::LinkTarget;
-use crate::fs::seq_file::SeqFile;
-use crate::mm::uaccess::IovIter;
+use crate::fs::seq_file::{SeqFile, StoreFile};
 use crate::prelude::*;
 
 /// What opening a file of /proc gives, for files that need more than text.
@@ -29,7 +27,11 @@ enum Kind {
     Text { show: Show, store: Option<Store> },
     File(Arc<dyn ProcFile>),
     Link(Arc<[u8]>),
+    Node(MakeNode),
 }
+
+/// Makes the node of a directory with entries of its own, with this inode number.
+pub type MakeNode = fn(u64) -> Box<dyn ProcNode>;
 
 /// A fixed entry (Linux: `struct proc_dir_entry`).
 pub struct ProcDirEntry {
@@ -45,6 +47,7 @@ pub struct ProcDirEntry {
 pub const PROC_ROOT_INO: u64 = 1;
 static NEXT_INO: AtomicU64 = AtomicU64::new(PROC_ROOT_INO + 1);
 static ROOT: spin::Once<Arc<ProcDirEntry>> = spin::Once::new();
+static NET: spin::Once<Arc<ProcDirEntry>> = spin::Once::new();
 
 impl ProcDirEntry {
     fn build(name: &str, mode: u32, kind: Kind) -> Arc<Self> {
@@ -111,6 +114,13 @@ pub fn proc_root() -> &'static Arc<ProcDirEntry> {
     })
 }
 
+/// The directory behind /proc/PID/net, to which /proc/net leads. There is one network namespace,
+/// so every process shows the same one; entries are made under the path `net/NAME`
+/// (Linux: fs/proc/proc_net.c).
+pub fn proc_net() -> &'static Arc<ProcDirEntry> {
+    NET.call_once(|| ProcDirEntry::build("net", S_IFDIR | 0o555, Kind::Dir(SpinLock::default())))
+}
+
 /// Splits a path into its directory, made as needed, and its last name. Errors: EINVAL.
 fn parent_of(path: &str) -> Result<(Arc<ProcDirEntry>, &str)> {
     let path = path.trim_matches('/');
@@ -118,8 +128,15 @@ fn parent_of(path: &str) -> Result<(Arc<ProcDirEntry>, &str)> {
     if name.is_empty() {
         return Err(Errno::EINVAL);
     }
-    let mut parent = proc_root().clone();
-    for component in dir.split('/').filter(|component| !component.is_empty()) {
+    let mut components = dir
+        .split('/')
+        .filter(|component| !component.is_empty())
+        .peekable();
+    let mut parent = match components.next_if_eq(&"net") {
+        Some(_) => proc_net().clone(),
+        None => proc_root().clone(),
+    };
+    for component in components {
         parent = parent.subdir(component)?;
     }
     Ok((parent, name))
@@ -163,6 +180,11 @@ pub fn proc_symlink(path: &str, target: &str) -> Result {
     create(path, S_IFLNK | 0o777, kind).map(drop)
 }
 
+/// A directory whose contents are made elsewhere.
+pub(super) fn proc_create_node(path: &str, make: MakeNode) -> Result {
+    create(path, S_IFDIR | 0o555, Kind::Node(make)).map(drop)
+}
+
 /// Removes an entry; open files of it live on. Errors: ENOENT.
 pub fn remove_proc_entry(path: &str) -> Result {
     let (parent, name) = parent_of(path)?;
@@ -203,7 +225,10 @@ impl ProcNode for FixedNode {
     }
     fn lookup(&self, name: &[u8]) -> Result<Option<Box<dyn ProcNode>>> {
         let child = self.0.child(name);
-        Ok(child.map(|entry| Box::new(FixedNode(entry)) as Box<dyn ProcNode>))
+        Ok(child.map(|entry| match entry.kind {
+            Kind::Node(make) => make(entry.ino),
+            _ => Box::new(FixedNode(entry)),
+        }))
     }
     fn read_dir(&self, from: u64, emit: &mut NodeEmit<'_>) -> Result {
         let mut children = self.0.children()?.lock().clone();
@@ -232,7 +257,7 @@ impl ProcNode for FixedNode {
                 }
             }
             Kind::File(file) => file.open(flags),
-            Kind::Dir(_) | Kind::Link(_) => Err(Errno::EINVAL),
+            Kind::Dir(_) | Kind::Link(_) | Kind::Node(_) => Err(Errno::EINVAL),
         }
     }
     fn get_link(&self) -> Result<LinkTarget> {
@@ -240,31 +265,5 @@ impl ProcNode for FixedNode {
             Kind::Link(target) => Ok(LinkTarget::Text(target.clone())),
             _ => Err(Errno::EINVAL),
         }
-    }
-}
-
-/// An open text file that can be written.
-struct StoreFile<R> {
-    text: R,
-    store: Store,
-}
-
-impl<R: FileOperations> FileOperations for StoreFile<R> {
-    fn read_iter(&self, file: &File, to: &mut IovIter<'_>, pos: &mut u64) -> Result<usize> {
-        self.text.read_iter(file, to, pos)
-    }
-    fn write_iter(&self, _file: &File, from: &mut IovIter<'_>, pos: &mut u64) -> Result<usize> {
-        let len = from.count().min(PAGE_SIZE);
-        let mut bytes = vec![0; len];
-        let copied = from.copy_from_iter(&mut bytes)?;
-        (self.store)(&bytes[..copied])?;
-        *pos += copied as u64;
-        Ok(copied)
-    }
-    fn llseek(&self, file: &File, offset: i64, whence: u32) -> Result<u64> {
-        self.text.llseek(file, offset, whence)
-    }
-    fn seekable(&self) -> bool {
-        true
     }
 }

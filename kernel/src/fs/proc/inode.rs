@@ -156,6 +156,7 @@ impl InodeOperations for ProcInode {
     fn revalidate(&self, inode: &Inode) -> bool {
         let (uid, gid) = self.node.owner();
         inode.set_owner(uid, gid);
+        inode.set_mode(self.node.mode());
         self.node.is_alive()
     }
     fn has_revalidate(&self) -> bool {

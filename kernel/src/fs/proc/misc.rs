@@ -161,12 +161,11 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, fn(&mut String) -> Result); 12] = [
+    let files: [(&'static str, super::generic::Show); 13] = [
         ("version", version_show),
         ("cmdline", cmdline_show),
         ("bootconfig", bootconfig_show),
         ("uptime", uptime_show),
-        ("loadavg", super::array::loadavg),
         ("stat", stat_show),
         ("softirqs", softirqs_show),
         ("consoles", consoles_show),
@@ -174,6 +173,8 @@ fn proc_misc_init() -> Result {
         ("ioports", ioports_show),
         ("swaps", swaps_show),
         ("timer_list", timer_list_show),
+        ("filesystems", crate::fs::filesystems::filesystems_proc_show),
+        ("devices", crate::fs::char_dev::devices_proc_show),
     ];
     for (name, show) in files {
         if name != "bootconfig" || !params::bootconfig_text().is_empty() {

@@ -3,8 +3,9 @@
 
 use uapi::magic::PROC_SUPER_MAGIC;
 
-use super::generic::{FixedNode, proc_mkdir, proc_root, proc_symlink};
+use super::generic::{FixedNode, proc_create_node, proc_mkdir, proc_root, proc_symlink};
 use super::inode::{NodeEmit, ProcNode, proc_get_inode};
+use super::proc_sysctl::SysDir;
 use crate::fs::dcache::Dentry;
 use crate::fs::filesystems::{FileSystemType, register_filesystem};
 use crate::fs::superblock::{MountRequest, SuperBlock, SuperInit, SuperOperations};
@@ -148,8 +149,9 @@ pub fn proc_flush_stale() {
 pub fn proc_root_init() {
     let result = register_filesystem(&PROC_FS)
         .and_then(|()| proc_symlink("mounts", "self/mounts"))
-        .and_then(|()| proc_symlink("net", "self/net"));
-    let directories = ["fs", "driver", "bus", "tty", "sys"];
+        .and_then(|()| proc_symlink("net", "self/net"))
+        .and_then(|()| proc_create_node("sys", |ino| Box::new(SysDir::root(ino))));
+    let directories = ["fs", "driver", "bus", "tty"];
     let made = directories.iter().all(|path| proc_mkdir(path).is_ok());
     if result.is_err() || !made {
         pr_err!("proc: cannot make its first entries");

@@ -7,7 +7,7 @@ use uapi::resource::Rusage;
 use uapi::signal::{CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIGCHLD};
 use uapi::wait::*;
 
-use super::{add_to, process_times, release_task};
+use super::{add_to, is_last_thread, process_times, release_task};
 use crate::kernel::pid::{self, TASKLIST};
 use crate::kernel::sched::current;
 use crate::kernel::sched::task::{EXIT_DEAD, EXIT_ZOMBIE, Pid, Task};
@@ -96,55 +96,93 @@ pub(super) fn do_wait(opts: &WaitOpts) -> Result<Option<Found>> {
     result
 }
 
+/// What a look at one child finds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum News {
+    Dead,
+    Stopped,
+    Continued,
+}
+
 /// Looks at the children of every thread of the process, or with `__WNOTHREAD` of the caller.
 fn look_at_children(opts: &WaitOpts, me: &Task) -> Look {
-    let mut look = Look::NoChild;
-    let threads = if opts.wants(__WNOTHREAD) {
-        vec![current().to_arc()]
-    } else {
-        me.signal.thread_list()
-    };
-    for thread in threads {
-        let children: Vec<Arc<Task>> = {
-            let _tasklist = TASKLIST.read();
-            let family = thread.family.lock();
-            family
-                .children
-                .iter()
-                .filter(|c| opts.is_eligible(c))
-                .cloned()
-                .collect()
+    loop {
+        let (any, news) = find_news(opts, me);
+        let found = match &news {
+            Some((child, News::Dead)) => wait_task_zombie(opts, me, child),
+            Some((child, News::Stopped)) => wait_task_stopped(opts, child),
+            Some((child, News::Continued)) => wait_task_continued(opts, child),
+            None if any => return Look::Nothing,
+            None => return Look::NoChild,
         };
-        for child in &children {
-            match consider_child(opts, me, child) {
-                Look::Found(found) => return Look::Found(found),
-                Look::Nothing => look = Look::Nothing,
-                Look::NoChild => {}
+        if let Some(found) = found {
+            return Look::Found(found);
+        }
+        // Another thread took it meanwhile: look again.
+    }
+}
+
+/// Whether there are children that the call is about, and the first to which something happened.
+fn find_news(opts: &WaitOpts, me: &Task) -> (bool, Option<(Arc<Task>, News)>) {
+    let _tasklist = TASKLIST.read();
+    let (any, news) = find_news_of_thread(opts, me);
+    if news.is_some() || opts.wants(__WNOTHREAD) || is_last_thread(me) {
+        return (any, news);
+    }
+    let mut any = any;
+    for thread in me.signal.thread_list() {
+        if !core::ptr::eq(&*thread, me) {
+            let (here, news) = find_news_of_thread(opts, &thread);
+            any |= here;
+            if news.is_some() {
+                return (any, news);
             }
         }
     }
-    look
+    (any, None)
 }
 
-/// One child (Linux: `wait_consider_task`).
-fn consider_child(opts: &WaitOpts, me: &Task, child: &Arc<Task>) -> Look {
-    match child.exit_state.load(Ordering::Acquire) {
-        EXIT_DEAD => return Look::NoChild, // somebody else has just taken it
-        EXIT_ZOMBIE if child.signal.threads.lock().len() <= 1 => {
-            if !opts.wants(WEXITED) {
-                // A zombie will never stop or continue, but it is there.
-                return Look::Nothing;
-            }
-            return wait_task_zombie(opts, me, child);
+fn find_news_of_thread(opts: &WaitOpts, thread: &Task) -> (bool, Option<(Arc<Task>, News)>) {
+    let mut any = false;
+    let family = thread.family.lock();
+    for child in family
+        .children
+        .iter()
+        .filter(|child| opts.is_eligible(child))
+    {
+        let exit_state = child.exit_state.load(Ordering::Acquire);
+        if exit_state == EXIT_DEAD {
+            continue; // somebody has just taken it
         }
-        _ => {}
+        any = true;
+        if let Some(news) = news_of(opts, child, exit_state == EXIT_ZOMBIE) {
+            return (true, Some((child.clone(), news)));
+        }
     }
-    let found = wait_task_stopped(opts, child).or_else(|| wait_task_continued(opts, child));
-    found.map_or(Look::Nothing, Look::Found)
+    (any, None)
 }
 
-/// Takes the status of a dead child, and the child away unless WNOWAIT is given.
-fn wait_task_zombie(opts: &WaitOpts, me: &Task, child: &Arc<Task>) -> Look {
+/// Whether something happened to a child that the call wants to know (Linux:
+/// `wait_consider_task`).
+fn news_of(opts: &WaitOpts, child: &Task, zombie: bool) -> Option<News> {
+    if zombie && is_last_thread(child) {
+        return opts.wants(WEXITED).then_some(News::Dead);
+    }
+    let signal = &child.signal;
+    let stopped = opts.wants(WUNTRACED)
+        && signal.has_flag(sigflags::STOP_STOPPED)
+        && signal.group_exit_code.load(Ordering::Relaxed) != 0;
+    let continued = opts.wants(WCONTINUED) && signal.has_flag(sigflags::STOP_CONTINUED);
+    match (stopped, continued) {
+        (true, _) => Some(News::Stopped),
+        (false, true) => Some(News::Continued),
+        (false, false) => None,
+    }
+}
+
+/// Takes the status of a dead child, and the child away unless WNOWAIT is given. `None` when
+/// somebody else has taken it.
+fn wait_task_zombie(opts: &WaitOpts, me: &Task, child: &Arc<Task>) -> Option<Found> {
     let signal = &child.signal;
     let status = if signal.has_flag(sigflags::GROUP_EXIT) {
         signal.group_exit_code.load(Ordering::Relaxed)
@@ -165,7 +203,7 @@ fn wait_task_zombie(opts: &WaitOpts, me: &Task, child: &Arc<Task>) -> Look {
         usage: usage_with_children(child),
     };
     if opts.wants(WNOWAIT) {
-        return Look::Found(found);
+        return Some(found);
     }
     // Whoever moves it from zombie to dead takes it: two threads may be here at once.
     let taken = child.exit_state.compare_exchange(
@@ -174,12 +212,10 @@ fn wait_task_zombie(opts: &WaitOpts, me: &Task, child: &Arc<Task>) -> Look {
         Ordering::AcqRel,
         Ordering::Relaxed,
     );
-    if taken.is_err() {
-        return Look::NoChild;
-    }
+    taken.ok()?;
     account_child(me, &found.usage);
     release_task(child);
-    Look::Found(found)
+    Some(found)
 }
 
 /// What a process and the children it waited for have used.
@@ -204,9 +240,6 @@ fn account_child(me: &Task, usage: &sys::Usage) {
 
 /// A child whose group is stopped and was not reported yet.
 fn wait_task_stopped(opts: &WaitOpts, child: &Task) -> Option<Found> {
-    if !opts.wants(WUNTRACED) || !child.signal.has_flag(sigflags::STOP_STOPPED) {
-        return None;
-    }
     let sighand = child.sighand.lock().clone();
     let _siglock = sighand.actions.lock();
     let signal = &child.signal;
@@ -222,9 +255,6 @@ fn wait_task_stopped(opts: &WaitOpts, child: &Task) -> Option<Found> {
 
 /// A child that SIGCONT set going again.
 fn wait_task_continued(opts: &WaitOpts, child: &Task) -> Option<Found> {
-    if !opts.wants(WCONTINUED) || !child.signal.has_flag(sigflags::STOP_CONTINUED) {
-        return None;
-    }
     let sighand = child.sighand.lock().clone();
     let _siglock = sighand.actions.lock();
     if !child.signal.has_flag(sigflags::STOP_CONTINUED) {
@@ -259,11 +289,13 @@ fn report(child: &Task, cause: i32, status: i32, code: i32) -> Found {
 
 /// The children that wait4(2) means by its first argument. Errors: ESRCH for `i32::MIN`.
 fn who_of_wait4(upid: i32) -> Result<Who> {
+    if upid == i32::MIN {
+        return Err(Errno::ESRCH);
+    }
     match upid {
         -1 => Ok(Who::All),
         0 => Ok(Who::Pgid(pid::task_pgrp(&current()))),
-        i32::MIN => Err(Errno::ESRCH),
-        ..-1 => Ok(Who::Pgid(-upid)),
+        ..=-2 => Ok(Who::Pgid(-upid)),
         1.. => Ok(Who::Pid(upid)),
     }
 }

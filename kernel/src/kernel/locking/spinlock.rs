@@ -118,6 +118,41 @@ impl<T: ?Sized, C: LockContext> SpinLock<T, C> {
     }
 }
 
+/// Access to the value of a lock that was taken with interrupts off already.
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct NestedGuard<'a, T: ?Sized> {
+    inner: spin::mutex::SpinMutexGuard<'a, T>,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl<T: ?Sized> IrqSpinLock<T> {
+    /// Takes the lock where interrupts are off anyway, and stay off until the guard is dropped:
+    /// cheaper, because nothing has to be saved (Linux: `raw_spin_lock` inside `irqsave`).
+    #[inline]
+    pub fn lock_irqs_off(&self) -> NestedGuard<'_, T> {
+        debug_assert!(arch::irqs_disabled(), "interrupts are on");
+        NestedGuard {
+            inner: self.inner.lock(),
+            _not_send: PhantomData,
+        }
+    }
+}
+
+impl<T: ?Sized> Deref for NestedGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T: ?Sized> DerefMut for NestedGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
 impl<T: ?Sized, C: LockContext> Deref for SpinLockGuard<'_, T, C> {
     type Target = T;
     fn deref(&self) -> &T {

@@ -135,7 +135,7 @@ fn in_critical_context() -> bool {
     arch::irqs_disabled() || crate::kernel::preempt::in_interrupt()
 }
 
-fn flush(consoles: &mut Vec<Registered>) {
+fn flush(consoles: &mut [Registered]) {
     if consoles.is_empty() {
         if EARLY_CONSOLE.load(Ordering::Relaxed) {
             let seq = show_from(

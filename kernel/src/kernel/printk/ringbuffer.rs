@@ -25,6 +25,10 @@ pub struct Record {
     pub len: usize,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the early buffer is in .bss, not on the heap"
+)]
 enum Storage {
     Early([u8; EARLY_SIZE]),
     Grown(Vec<u8>),

@@ -9,7 +9,7 @@
 
 use core::mem;
 use core::panic::Location;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 
 use super::cputime;
 use super::entity::Class;
@@ -161,6 +161,7 @@ fn __schedule(kind: SwitchKind) {
     arch::local_irq_disable();
     let mut rq = this_rq().lock();
     rq.update_clock();
+    rq.update_curr();
     let counter = match kind {
         SwitchKind::Voluntary if try_to_sleep(&mut rq, prev) => &prev.nvcsw,
         SwitchKind::Voluntary | SwitchKind::Preempt => &prev.nivcsw,
@@ -237,7 +238,7 @@ fn switch_mm_irqs_off(rq: &mut Rq, next: &Task) {
     if next.is_kthread() {
         return;
     }
-    let mm = next.mm.lock();
+    let mm = next.mm.lock_irqs_off();
     if let Some(mm) = mm.as_ref() {
         load_mm(rq, mm);
     }
@@ -360,10 +361,22 @@ pub fn try_to_wake_up(task: &Task, mask: u32) -> bool {
     if core::ptr::eq(task, arch::current_ptr()) {
         return wake_up_current(task, mask);
     }
-    let _wakers = task.se.wake_lock.lock();
-    // The waker's stores (its condition) come before its look at the state. The lock is a full
-    // barrier on x86 already; the fence says so to the compiler and to other machines.
-    fence(Ordering::SeqCst);
+    let flags = arch::local_irq_save();
+    let woken = ttwu_irqs_off(task, mask);
+    arch::local_irq_restore(flags);
+    // Without a lock around this, the woken task may be due at once.
+    if woken && arch::preempt_count() == 0 {
+        preempt_check_resched();
+    }
+    woken
+}
+
+#[inline]
+fn ttwu_irqs_off(task: &Task, mask: u32) -> bool {
+    // The waker's stores (its condition) come before its look at the state: taking the lock, a
+    // read-modify-write, is a full barrier on x86, and the fence keeps the compiler to it.
+    compiler_fence(Ordering::SeqCst);
+    let _wakers = task.se.wake_lock.lock_irqs_off();
     if task.state.load(Ordering::Relaxed) & mask == 0 {
         return false;
     }
@@ -635,6 +648,7 @@ pub fn schedule_timeout(timeout: u64) -> u64 {
 
 /// Sleeps in the state that was set before until `deadline`, ns of CLOCK_MONOTONIC (`None`: no
 /// end); false when the time is over.
+#[inline]
 pub(super) fn schedule_until(deadline: Option<u64>) -> bool {
     match deadline {
         Some(deadline) => !time::schedule_hrtimeout(deadline),

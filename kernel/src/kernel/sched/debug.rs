@@ -123,6 +123,42 @@ fn show_task(text: &mut String, task: &Task) {
     );
 }
 
+/// /proc/PID/sched: what this scheduler keeps of what Linux shows (Linux: `proc_sched_show_task`).
+pub fn proc_sched_show_task(task: &Task, text: &mut String) {
+    let (voluntary, involuntary) = (
+        task.nvcsw.load(Ordering::Relaxed),
+        task.nivcsw.load(Ordering::Relaxed),
+    );
+    let threads = task.signal.thread_list().len();
+    let _ = writeln!(
+        text,
+        "{} ({}, #threads: {threads})",
+        task.comm(),
+        task.pid()
+    );
+    let _ = writeln!(text, "{:-<67}", "");
+    for (name, ns) in [
+        ("se.vruntime", task.se.vruntime.get()),
+        ("se.sum_exec_runtime", task.se.sum_exec_runtime()),
+    ] {
+        let _ = writeln!(
+            text,
+            "{name:<45}:{:14}.{:06}",
+            ns / 1_000_000,
+            ns % 1_000_000
+        );
+    }
+    for (name, value) in [
+        ("nr_switches", voluntary + involuntary),
+        ("nr_voluntary_switches", voluntary),
+        ("nr_involuntary_switches", involuntary),
+        ("policy", task.se.policy().into()),
+        ("prio", task.se.prio().max(0) as u64),
+    ] {
+        let _ = writeln!(text, "{name:<45}:{value:21}");
+    }
+}
+
 #[__init]
 fn proc_sched_init() -> Result {
     proc_create_single("schedstat", 0o444, schedstat_show)?;

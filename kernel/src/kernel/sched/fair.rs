@@ -157,15 +157,17 @@ impl CfsRq {
     }
 
     /// `V`, rounded down (Linux: `avg_vruntime`).
+    #[inline]
     fn avg_vruntime(&self, curr: Curr<'_>) -> u64 {
-        let (key, load) = self.sums(curr);
-        if load == 0 {
-            return self.zero;
+        if self.tree_load == 0 {
+            return curr.map_or(self.zero, |se| se.vruntime.get()); // the average of one, or none
         }
+        let (key, load) = self.sums(curr);
         self.zero.wrapping_add(key.div_euclid(load as i64) as u64)
     }
 
     /// Moves the reference point to `v`.
+    #[inline]
     fn rebase(&mut self, v: u64) {
         let delta = v.wrapping_sub(self.zero) as i64;
         self.tree_key = self

@@ -88,6 +88,7 @@ impl Rq {
     }
 
     /// Charges the running task for the time since the last call.
+    #[inline]
     pub(super) fn update_curr(&mut self) {
         let Some(curr) = &self.curr else { return };
         match curr.se.class() {
@@ -137,8 +138,8 @@ impl Rq {
     }
 
     /// The running task is about to sleep or to leave this CPU (Linux: `deactivate_task`).
+    /// `update_curr` was called.
     pub(super) fn deactivate_curr(&mut self) {
-        self.update_curr();
         let Some(curr) = &self.curr else { return };
         let class = curr.se.class();
         if class == Class::Fair {
@@ -161,15 +162,6 @@ impl Rq {
             }
             Class::Idle => None,
         }
-    }
-
-    /// Takes a runnable task that does not run off this queue, to move it to another CPU.
-    pub(super) fn deactivate_waiting(&mut self, task: &Task) -> Option<Arc<Task>> {
-        let class = task.se.class();
-        let taken = self.dequeue_waiting(task)?;
-        task.se.on_rq.store(false, Ordering::Release);
-        self.count(class, -1);
-        Some(taken)
     }
 
     /// A runnable task changed class while it was off its queue.
@@ -196,9 +188,8 @@ impl Rq {
     }
 
     /// Chooses who runs next (Linux: `pick_next_task`). `None`: the running task goes on.
-    /// The running task's `on_rq` says whether it takes part. The clock is up to date.
+    /// The running task's `on_rq` says whether it takes part. `update_curr` was called.
     pub(super) fn pick_next_task(&mut self) -> Option<Arc<Task>> {
-        self.update_curr();
         let curr = self.curr.as_ref()?;
         let curr_class = curr.se.class();
         let curr_queued = curr_class != Class::Idle && curr.se.on_rq.load(Ordering::Relaxed);

@@ -265,7 +265,7 @@ pub fn sys_sched_setattr(pid: i32, uattr: UserAddr, flags: u32) -> Result<()> {
     let old = Params::of(&task);
     let keep = |flag| attr.sched_flags & flag != 0;
     let known = SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS;
-    if attr.sched_flags & !known != 0 || attr.sched_policy as i32 >= i32::MAX {
+    if attr.sched_flags & !known != 0 || i32::try_from(attr.sched_policy).is_err() {
         return Err(Errno::EINVAL);
     }
     let mut new = Params {

@@ -132,6 +132,8 @@ pub struct Task {
     pub sigctx: IrqSpinLock<SigContext>,
     /// Credentials.
     pub cred: SpinLock<Arc<Cred>>,
+    /// The parent process's number, for getppid(2): follows `Family::real_parent`.
+    pub(crate) ppid: AtomicI32,
     /// Family links; changed under the tasklist lock (kernel/pid.rs).
     pub family: IrqSpinLock<Family>,
     /// CLONE_CHILD_SETTID: where the child writes its number before its first user instruction.
@@ -227,6 +229,7 @@ impl Task {
             pending: IrqSpinLock::new(SigPending::default()),
             sigctx: IrqSpinLock::new(SigContext::default()),
             cred: SpinLock::new(init.cred),
+            ppid: AtomicI32::new(0),
             family: IrqSpinLock::new(Family::default()),
             set_child_tid: AtomicU64::new(0),
             clear_child_tid: AtomicU64::new(0),
@@ -257,17 +260,21 @@ pub struct CurrentTask {
 
 impl Deref for CurrentTask {
     type Target = Task;
+    #[inline(always)]
     fn deref(&self) -> &Task {
         self.task
     }
 }
 
+#[inline(always)]
 pub(super) fn current_task() -> CurrentTask {
     let task = arch::current_ptr();
-    assert!(!task.is_null(), "no current task");
-    // SAFETY: the scheduler keeps the running task alive, and this handle stays on its stack.
+    debug_assert!(!task.is_null(), "no current task");
+    // SAFETY: `setup_boot_task` is the first thing that portable code does, so there is one. The
+    // scheduler keeps the running task alive, and this handle stays on its stack.
+    let task = unsafe { &*task };
     CurrentTask {
-        task: unsafe { &*task },
+        task,
         _not_send: core::marker::PhantomData,
     }
 }
@@ -297,26 +304,32 @@ impl CurrentTask {
 
 impl Task {
     /// Thread number.
+    #[inline]
     pub fn pid(&self) -> Pid {
         self.pid.load(Ordering::Relaxed)
     }
     /// Process number.
+    #[inline]
     pub fn tgid(&self) -> Pid {
         self.tgid.load(Ordering::Relaxed)
     }
     /// Whether a bit of `tif` is set.
+    #[inline]
     pub fn test_tif(&self, flag: u32) -> bool {
         self.thread_flags.load(Ordering::Acquire) & flag != 0
     }
     /// Sets a bit of `tif`.
+    #[inline]
     pub fn set_tif(&self, flag: u32) {
         self.thread_flags.fetch_or(flag, Ordering::AcqRel);
     }
     /// Clears a bit of `tif`.
+    #[inline]
     pub fn clear_tif(&self, flag: u32) {
         self.thread_flags.fetch_and(!flag, Ordering::AcqRel);
     }
     /// Whether a signal waits (Linux: `signal_pending`).
+    #[inline]
     pub fn signal_pending(&self) -> bool {
         self.test_tif(tif::SIGPENDING)
     }
@@ -329,8 +342,16 @@ impl Task {
         self.flags.load(Ordering::Relaxed) & flag != 0
     }
     /// Whether it is a kernel thread.
+    #[inline]
     pub fn is_kthread(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & pf::PF_KTHREAD != 0
+    }
+    /// Another parent; tasklist lock held for writing.
+    pub(crate) fn set_real_parent(&self, parent: &Arc<Task>) {
+        self.ppid.store(parent.tgid(), Ordering::Relaxed);
+        let parent = Arc::downgrade(parent);
+        let old = core::mem::replace(&mut self.family.lock().real_parent, parent);
+        drop(old);
     }
     /// The parent that waits for this task; pid 0 has none (Linux: `real_parent`).
     pub fn real_parent(&self) -> Option<Arc<Task>> {

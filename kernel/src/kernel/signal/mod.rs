@@ -27,7 +27,7 @@ pub use sigaction::*;
 use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use uapi::resource::{RLIM_INFINITY, Rlimit};
+use uapi::resource::Rlimit;
 use uapi::signal::*;
 
 use crate::kernel::sched::task::{Pid, Task};
@@ -217,7 +217,19 @@ pub struct SignalStruct {
     pub itimers: crate::kernel::time::itimer::Itimers,
     /// /proc/PID/oom_score_adj.
     pub oom_score_adj: AtomicI32,
+    /// The least value that the process may set without CAP_SYS_RESOURCE.
+    pub oom_score_adj_min: AtomicI32,
+    /// /proc/PID/coredump_filter: kinds of memory that a core dump would have.
+    pub coredump_filter: AtomicU32,
+    /// Who logged in (/proc/PID/loginuid), `u32::MAX` for nobody.
+    pub loginuid: AtomicU32,
+    /// Number of the login (/proc/PID/sessionid), `u32::MAX` for none.
+    pub sessionid: AtomicU32,
 }
+
+/// Private and shared anonymous memory, ELF headers, private huge pages
+/// (Linux: `MMF_DUMP_FILTER_DEFAULT`).
+const COREDUMP_FILTER_DEFAULT: u32 = 0x33;
 
 impl SignalStruct {
     /// Of pid 0: no limits but Linux's defaults (Linux: `INIT_SIGNALS`, INIT_RLIMITS).
@@ -239,6 +251,15 @@ impl SignalStruct {
             self.oom_score_adj.load(Ordering::Relaxed),
             Ordering::Relaxed,
         );
+        let least = self.oom_score_adj_min.load(Ordering::Relaxed);
+        child.oom_score_adj_min.store(least, Ordering::Relaxed);
+        for (to, from) in [
+            (&child.coredump_filter, &self.coredump_filter),
+            (&child.loginuid, &self.loginuid),
+            (&child.sessionid, &self.sessionid),
+        ] {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
         let tty = self.tty.lock().clone();
         *child.tty.lock() = tty;
         child
@@ -264,6 +285,10 @@ impl SignalStruct {
             child_times: GroupTimes::default(),
             itimers: Default::default(),
             oom_score_adj: AtomicI32::new(0),
+            oom_score_adj_min: AtomicI32::new(0),
+            coredump_filter: AtomicU32::new(COREDUMP_FILTER_DEFAULT),
+            loginuid: AtomicU32::new(u32::MAX),
+            sessionid: AtomicU32::new(u32::MAX),
         }
     }
 

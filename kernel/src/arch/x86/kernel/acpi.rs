@@ -164,7 +164,7 @@ fn find_rsdp(params: &BootParams) -> Option<(u64, Rsdp)> {
         .contains(&ebda)
         .then_some(ebda..ebda + 1024);
     ebda.into_iter()
-        .chain([0xe_0000..0x10_0000])
+        .chain(core::iter::once(0xe_0000..0x10_0000))
         .find_map(|range| scan(range).and_then(at))
 }
 
@@ -243,12 +243,7 @@ fn read_madt(info: &mut AcpiInfo, bytes: &[u8]) {
                 apic_id,
                 enabled,
                 ..
-            } if enabled && apic_id != u32::MAX => {
-                // Firmware may list a CPU both as local APIC and as x2APIC.
-                if info.cpus.iter().all(|cpu| cpu.apic_id != apic_id) {
-                    info.cpus.push(CpuEntry { processor, apic_id });
-                }
-            }
+            } => add_cpu(info, CpuEntry { processor, apic_id }, enabled),
             MadtEntry::IoApic {
                 id,
                 address,
@@ -273,6 +268,14 @@ fn read_madt(info: &mut AcpiInfo, bytes: &[u8]) {
             }
             _ => {}
         }
+    }
+}
+
+/// Firmware may list a CPU both as local APIC and as x2APIC, and CPUs that cannot be used.
+fn add_cpu(info: &mut AcpiInfo, cpu: CpuEntry, enabled: bool) {
+    let known = info.cpus.iter().any(|other| other.apic_id == cpu.apic_id);
+    if enabled && cpu.apic_id != u32::MAX && !known {
+        info.cpus.push(cpu);
     }
 }
 

@@ -13,9 +13,9 @@ use crate::arch::x86::asm::msr::{MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, r
 use crate::arch::x86::asm::percpu::top_of_stack;
 use crate::arch::x86::asm::ptrace::PtRegs;
 use crate::arch::x86::mm::maccess::copy_from_kernel_nofault;
-use crate::arch::{irqs_disabled, local_irq_disable, smp_processor_id};
+use crate::arch::{local_irq_disable, smp_processor_id};
 use crate::kernel::panic::{self, Taint, panic};
-use crate::kernel::{bug, preempt, sched};
+use crate::kernel::{bug, preempt};
 use crate::mm::UserAddr;
 use crate::prelude::*;
 
@@ -386,16 +386,4 @@ pub fn handle_stack_overflow(regs: &PtRegs, address: u64, hit: GuardHit) -> ! {
     );
     die("stack guard page", regs, 0, 0);
     panic(format_args!("{name} stack guard hit"));
-}
-
-/// Whether interrupts were off when the report was made; Linux notes it about the dead task.
-pub fn note_irqs_at_death() {
-    let task = sched::current();
-    if irqs_disabled() {
-        pr_info!(
-            "note: {}[{}] exited with irqs disabled",
-            task.comm(),
-            task.pid()
-        );
-    }
 }

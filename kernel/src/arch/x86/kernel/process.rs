@@ -461,8 +461,3 @@ fn user_state() -> UserState {
     local_irq_restore(flags);
     state
 }
-
-/// FS base of the running task, for its oops and core files.
-pub fn current_fs_base() -> u64 {
-    user_state().fs_base
-}

@@ -54,17 +54,6 @@ pub enum Trap {
     XF = 19,
 }
 
-/// The first thing of all on the boot CPU: from here on a fault is reported rather than a reset
-/// (Linux: `idt_setup_early_handler`, `idt_setup_early_traps`).
-///
-/// On entry: interrupts off, GS base 0 (the per-CPU template serves), no console needed.
-/// On return: own GDT, TSS, IST stacks and all exception gates.
-pub fn early_trap_init() {
-    local_irq_disable();
-    desc::cpu_init_exception_handling(&CpuStacks::boot());
-    idt::idt_setup_traps();
-}
-
 /// Puts the tables into the CPU's own per-CPU area and readies the CPU for user space
 /// (Linux: `trap_init`, `cpu_init`). After `setup_per_cpu_areas`, interrupts off.
 #[__init]

@@ -306,5 +306,5 @@ pub fn has_clocksource() -> bool {
 /// Loops per jiffy of `__delay`, when the counter's rate is known (Linux: `lpj_fine`).
 pub fn lpj_fine() -> Option<u64> {
     let hz = tsc_hz();
-    (hz != 0).then(|| hz / HZ)
+    (hz != 0).then_some(hz / HZ)
 }

@@ -169,11 +169,6 @@ impl Screen {
         Some(y)
     }
 
-    /// Whether something must be drawn.
-    pub fn is_dirty(&self) -> bool {
-        self.dirty.contains(&true)
-    }
-
     fn touch(&mut self, y: usize) {
         self.dirty[y] = true;
     }

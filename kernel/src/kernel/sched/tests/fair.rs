@@ -56,6 +56,7 @@ impl Sim {
 
     pub(super) fn schedule(&mut self) {
         self.rq.set_clock(self.now);
+        self.rq.update_curr();
         let next = self.rq.pick_next_task();
         self.curr().clear_tif(tif::NEED_RESCHED);
         if let Some(next) = next {
@@ -73,6 +74,7 @@ impl Sim {
     /// The running task goes to sleep.
     pub(super) fn sleep(&mut self) {
         self.rq.set_clock(self.now);
+        self.rq.update_curr();
         self.rq.deactivate_curr();
         self.schedule();
     }

@@ -44,6 +44,14 @@ pub fn lone_task() -> Arc<Task> {
     })
 }
 
+/// Makes this host thread a task, once, for tests of code that asks who is running.
+pub fn run_as_lone_task() {
+    if arch::current_ptr().is_null() {
+        // SAFETY: the handle is given away, so the task lives for ever.
+        unsafe { arch::set_current_ptr(Arc::into_raw(lone_task())) };
+    }
+}
+
 /// Boots pids 0, 1 and 2 of a fresh machine and runs `body` as pid 1. Idle time passes in ticks,
 /// as fast as the host can.
 pub fn as_pid_1<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {

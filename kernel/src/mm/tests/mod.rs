@@ -1,21 +1,21 @@
 //! Address spaces as programs see them, on the soft memory management unit.
 
+mod model;
+mod uaccess;
+
 use uapi::mman::*;
 use uapi::signal::{SEGV_ACCERR, SEGV_MAPERR};
 
-use crate::arch::{PAGE_SIZE, TASK_SIZE, switch_mm};
+use crate::arch::{PAGE_SIZE, TASK_SIZE};
 use crate::mm::UserAddr;
-use crate::mm::gfp::Gfp;
 use crate::mm::memory::{FaultAccess, FaultError, handle_mm_fault};
 use crate::mm::mmap::{DATA_FLAGS, MmStruct, MmapRequest};
-use crate::mm::page_alloc::alloc_pages;
-use crate::mm::uaccess::*;
 use crate::mm::util::{Direction, MmapLayout};
 use crate::mm::vma::{STACK_GUARD_GAP, VmFlags};
 use crate::prelude::*;
 
 pub(crate) const PAGE: u64 = PAGE_SIZE as u64;
-const RW: u32 = PROT_READ | PROT_WRITE;
+pub(super) const RW: u32 = PROT_READ | PROT_WRITE;
 
 /// An address space without randomness.
 pub(crate) fn new_mm() -> Arc<MmStruct> {
@@ -37,22 +37,22 @@ fn request(addr: u64, pages: u64, prot: u32, flags: u32) -> MmapRequest {
     }
 }
 
-fn map(mm: &MmStruct, pages: u64, prot: u32, flags: u32) -> u64 {
+pub(super) fn map(mm: &MmStruct, pages: u64, prot: u32, flags: u32) -> u64 {
     mm.do_mmap(request(0, pages, prot, flags | MAP_ANONYMOUS))
         .unwrap()
 }
 
-fn map_at(mm: &MmStruct, addr: u64, pages: u64, prot: u32) -> u64 {
+pub(super) fn map_at(mm: &MmStruct, addr: u64, pages: u64, prot: u32) -> u64 {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     mm.do_mmap(request(addr, pages, prot, flags)).unwrap()
 }
 
-fn read(mm: &MmStruct, addr: u64) -> Option<u8> {
+pub(super) fn read(mm: &MmStruct, addr: u64) -> Option<u8> {
     let mut byte = [0];
     (mm.read_remote(addr, &mut byte) == 1).then_some(byte[0])
 }
 
-fn write(mm: &MmStruct, addr: u64, byte: u8) -> bool {
+pub(super) fn write(mm: &MmStruct, addr: u64, byte: u8) -> bool {
     mm.write_remote(addr, &[byte]) == 1
 }
 
@@ -555,169 +555,6 @@ fn msync_and_mincore_check_their_ranges() {
     );
 }
 
-/// A page of the model: what may be done with it, and its first byte.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct ModelPage {
-    prot: u32,
-    value: u8,
-}
-
-const MODEL_PAGES: usize = 48;
-const MODEL_BASE: u64 = 0x1_4000_0000 - 20 * PAGE; // across a leaf table's end
-
-/// Two address spaces and what they should look like.
-struct Model {
-    mm: Arc<MmStruct>,
-    pages: [Option<ModelPage>; MODEL_PAGES],
-    seed: u64,
-}
-
-impl Model {
-    fn random(&mut self, below: usize) -> usize {
-        self.seed = self
-            .seed
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (self.seed >> 33) as usize % below
-    }
-
-    fn range(&mut self) -> (usize, usize) {
-        let first = self.random(MODEL_PAGES);
-        (first, 1 + self.random(12.min(MODEL_PAGES - first)))
-    }
-
-    fn step(&mut self) {
-        let (first, count) = self.range();
-        let (at, len) = (MODEL_BASE + first as u64 * PAGE, count as u64 * PAGE);
-        let prot = [PROT_NONE, PROT_READ, RW, RW, RW][self.random(5)];
-        match self.random(12) {
-            0 | 1 => {
-                map_at(&self.mm, at, count as u64, prot);
-                self.pages[first..first + count].fill(Some(ModelPage { prot, value: 0 }));
-            }
-            2 => {
-                self.mm.munmap(at, len).unwrap();
-                self.pages[first..first + count].fill(None);
-            }
-            3 | 4 => self.protect(first, count, prot),
-            5 => self.discard(first, count),
-            6 => self.remap(first, count),
-            _ => self.write(first, count),
-        }
-    }
-
-    fn protect(&mut self, first: usize, count: usize, prot: u32) {
-        let (at, len) = (MODEL_BASE + first as u64 * PAGE, count as u64 * PAGE);
-        let whole = self.pages[first..first + count].iter().all(Option::is_some);
-        assert_eq!(self.mm.mprotect(at, len, prot).is_ok(), whole);
-        for page in &mut self.pages[first..first + count] {
-            match page {
-                Some(page) => page.prot = prot,
-                None => break,
-            }
-        }
-    }
-
-    fn discard(&mut self, first: usize, count: usize) {
-        let (at, len) = (MODEL_BASE + first as u64 * PAGE, count as u64 * PAGE);
-        let _ = self.mm.madvise(at, len, MADV_DONTNEED);
-        self.pages[first..first + count]
-            .iter_mut()
-            .flatten()
-            .for_each(|page| page.value = 0);
-    }
-
-    /// Moves one page to another place.
-    fn remap(&mut self, first: usize, count: usize) {
-        let to = (first + count) % MODEL_PAGES;
-        let address = |page: usize| MODEL_BASE + page as u64 * PAGE;
-        if self.pages[first].is_none() || to == first {
-            return;
-        }
-        let flags = MREMAP_MAYMOVE | MREMAP_FIXED;
-        self.mm
-            .mremap(address(first), PAGE, PAGE, flags, address(to))
-            .unwrap();
-        self.pages[to] = self.pages[first].take();
-    }
-
-    fn write(&mut self, first: usize, count: usize) {
-        let value = self.random(255) as u8 + 1;
-        for page in first..first + count {
-            let allowed = self.pages[page].is_some_and(|page| page.prot & PROT_WRITE != 0);
-            assert_eq!(
-                write(&self.mm, MODEL_BASE + page as u64 * PAGE, value),
-                allowed
-            );
-            if allowed {
-                self.pages[page].as_mut().unwrap().value = value;
-            }
-        }
-    }
-
-    fn check(&self) {
-        for (index, page) in self.pages.iter().enumerate() {
-            let expected = page
-                .filter(|page| page.prot != PROT_NONE)
-                .map(|page| page.value);
-            assert_eq!(
-                read(&self.mm, MODEL_BASE + index as u64 * PAGE),
-                expected,
-                "page {index}"
-            );
-        }
-        let mapped = self.pages.iter().flatten().count() as u64;
-        let map = self.mm.read();
-        assert_eq!(map.stat.total, mapped);
-        assert_eq!(map.vmas.iter().map(|vma| vma.pages()).sum::<u64>(), mapped);
-        assert!(
-            map.vmas
-                .iter()
-                .zip(map.vmas.iter().skip(1))
-                .all(|(a, b)| a.end <= b.start)
-        );
-    }
-}
-
-#[test]
-fn a_storm_of_operations_leaves_what_a_simple_model_says() {
-    for seed in 0..6 {
-        let mut model = Model {
-            mm: new_mm(),
-            pages: [None; MODEL_PAGES],
-            seed,
-        };
-        let mut relatives: Vec<Model> = Vec::new();
-        for step in 0..600 {
-            model.step();
-            if step % 100 == 50 {
-                // The child lives on with its own copy; parent and child go different ways.
-                let mm = model.mm.dup().unwrap();
-                relatives.push(Model {
-                    mm,
-                    pages: model.pages,
-                    seed: seed + step,
-                });
-            }
-            for relative in &mut relatives {
-                relative.step();
-            }
-        }
-        model.check();
-        relatives.iter().for_each(Model::check);
-        let mm = Arc::clone(&model.mm);
-        mm.munmap(MODEL_BASE, MODEL_PAGES as u64 * PAGE).unwrap();
-        assert_eq!(
-            (
-                mm.rss().anon(),
-                mm.rss().file(),
-                mm.page_table().size_bytes()
-            ),
-            (0, 0, PAGE_SIZE)
-        );
-    }
-}
-
 #[test]
 fn an_unlimited_stack_gets_the_bottom_up_layout() {
     assert_eq!(MmapLayout::pick(u64::MAX).direction, Direction::BottomUp);
@@ -738,97 +575,15 @@ fn an_unlimited_stack_gets_the_bottom_up_layout() {
 }
 
 #[test]
-fn user_copies_fault_pages_in_and_stop_at_bad_addresses() {
+fn dropping_an_address_space_gives_every_table_back() {
     let mm = new_mm();
-    let at = map(&mm, 2, RW, MAP_PRIVATE);
-    switch_mm(Some(&mm));
-    let end = UserAddr::new(at + 2 * PAGE);
-    assert_eq!(copy_to_user(end - 4, b"1234"), Ok(()));
-    assert_eq!(copy_to_user(end - 4, b"12345"), Err(Errno::EFAULT));
-    assert_eq!(get_user::<u32>(end - 4), Ok(u32::from_le_bytes(*b"1234")));
-    assert_eq!(get_user::<u64>(end - 4), Err(Errno::EFAULT));
-    assert_eq!(put_user(UserAddr::new(at), &0x1122_3344u32), Ok(()));
-    assert_eq!(get_user::<u8>(UserAddr::new(at + 1)), Ok(0x33));
-    assert_eq!(
-        copy_from_user(&mut [0; 4], UserAddr::new(u64::MAX - 1)),
-        Err(Errno::EFAULT)
-    );
-    assert_eq!(
-        copy_from_user(&mut [0; 4], UserAddr::new(TASK_SIZE - 2)),
-        Err(Errno::EFAULT)
-    );
-
-    let name = end - 6;
-    copy_to_user(name, b"hello\0").unwrap();
-    assert_eq!(
-        strncpy_from_user(name, 4096).unwrap(),
-        b"hello",
-        "right before unmapped memory"
-    );
-    assert_eq!(strncpy_from_user(name, 5), Err(Errno::ENAMETOOLONG));
-    copy_to_user(end - 1, b"x").unwrap();
-    assert_eq!(strncpy_from_user(name, 4096), Err(Errno::EFAULT));
-    let long = [b'n'; 5000];
-    copy_to_user(UserAddr::new(at), &long).unwrap();
-    put_user(UserAddr::new(at + 5000), &0u8).unwrap();
-    assert_eq!(strncpy_from_user(UserAddr::new(at), 8192).unwrap(), long);
-    clear_user(UserAddr::new(at), 5000).unwrap();
-    assert_eq!(strncpy_from_user(UserAddr::new(at), 10).unwrap(), b"");
-    switch_mm(None);
-}
-
-#[test]
-fn iterators_walk_over_segments_and_report_faults_only_when_nothing_went() {
-    let mm = new_mm();
-    let at = map(&mm, 1, RW, MAP_PRIVATE);
-    switch_mm(Some(&mm));
-    let table = UserAddr::new(at + 1024);
-    let entry = |index: u64, base: u64, len: u64| {
-        put_user(table + index * 16, &[base, len]).unwrap();
-    };
-    entry(0, at, 3);
-    entry(1, at + 100, 0);
-    entry(2, at + 200, 4);
-    let vecs = import_iovec(table, 3).unwrap();
-    let mut iter = vecs.iter();
-    assert_eq!((vecs.total(), iter.count()), (7, 7));
-    assert_eq!(iter.copy_to_iter(b"ab"), Ok(2));
-    assert_eq!(iter.copy_to_iter(b"cdefghij"), Ok(5));
-    assert_eq!((iter.count(), iter.copy_to_iter(b"x")), (0, Ok(0)));
-    let mut back = [0; 7];
-    assert_eq!(vecs.iter().copy_from_iter(&mut back), Ok(7));
-    assert_eq!(&back, b"abcdefg");
-    let mut iter = vecs.iter();
-    iter.advance(4);
-    assert_eq!(
-        (iter.count(), iter.copy_from_iter(&mut back[..1]), back[0]),
-        (3, Ok(1), b'e')
-    );
-
-    entry(1, at + PAGE - 2, 8);
-    let vecs = import_iovec(table, 2).unwrap();
-    let mut iter = vecs.iter();
-    assert_eq!(iter.copy_to_iter(b"0123456789"), Ok(5));
-    assert_eq!(iter.copy_to_iter(b"56789"), Err(Errno::EFAULT));
-    entry(0, at, u64::MAX);
-    assert_eq!(import_iovec(table, 1).err(), Some(Errno::EINVAL));
-    entry(0, TASK_SIZE, 1);
-    assert_eq!(import_iovec(table, 1).err(), Some(Errno::EFAULT));
-    assert_eq!(import_iovec(table, 1025).err(), Some(Errno::EINVAL));
-    assert_eq!(import_iovec(UserAddr::new(8), 1).err(), Some(Errno::EFAULT));
-    entry(0, 0x1_0000, 0x7fff_ffff);
-    entry(1, 0x1_0000, 10);
-    assert_eq!(import_iovec(table, 2).unwrap().total(), 0x7fff_f000);
-
-    let page = alloc_pages(Gfp::KERNEL, 0).unwrap();
-    page.write(10, b"page");
-    let mut iter = import_ubuf(UserAddr::new(at), 6).unwrap();
-    assert_eq!(iter.copy_page_to_iter(&page, 10, 4), Ok(4));
-    assert_eq!((iter.zero_iter(9), iter.count()), (Ok(2), 0));
-    let mut iter = import_ubuf(UserAddr::new(at), 6).unwrap();
-    assert_eq!(iter.copy_page_from_iter(&page, 100, 6), Ok(6));
-    let mut bytes = [9; 6];
-    page.read(100, &mut bytes);
-    assert_eq!(&bytes, b"page\0\0");
-    switch_mm(None);
+    // Two areas in one leaf table, one across two leaf tables, one far away.
+    for at in [0x4000_0000, 0x4001_0000, 0x407f_f000, 0x7000_0000_0000] {
+        map_at(&mm, at, 2, RW);
+        assert!(write(&mm, at, 1) && write(&mm, at + PAGE, 1));
+    }
+    let tables = Arc::clone(mm.page_table());
+    assert_eq!(tables.size_bytes(), (1 + 2 + 2 + 4) * PAGE_SIZE);
+    drop(mm);
+    assert_eq!(tables.size_bytes(), PAGE_SIZE);
 }

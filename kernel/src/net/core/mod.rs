@@ -1,0 +1,8 @@
+//! What every socket has (Linux: net/core/).
+#![forbid(unsafe_code)]
+
+pub mod dev_ioctl;
+pub mod scm;
+pub mod skbuff;
+pub mod sock;
+pub mod sockopt;
