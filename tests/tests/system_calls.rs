@@ -40,5 +40,7 @@ groups! {
     files_and_folders_behave => "files",
     attributes_of_files_behave => "attributes",
     signals_behave => "signals",
+    processes_behave => "process",
+    memory_behaves => "memory",
     programs_are_started => "exec",
 }

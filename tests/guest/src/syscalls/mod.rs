@@ -3,8 +3,10 @@
 mod attributes;
 mod descriptors;
 mod files;
+mod memory;
 mod numbers;
 mod pointers;
+mod process;
 mod signals;
 
 use crate::check::Check;
@@ -17,4 +19,6 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("files", files::CHECKS),
     ("attributes", attributes::CHECKS),
     ("signals", signals::CHECKS),
+    ("process", process::CHECKS),
+    ("memory", memory::CHECKS),
 ];
