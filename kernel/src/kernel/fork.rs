@@ -4,13 +4,16 @@
 //! later step fails. Only at the very end, under the tasklist lock, does anybody else see it.
 #![forbid(unsafe_code)]
 
+mod syscalls;
+
+pub use syscalls::{sys_clone, sys_clone3, sys_fork, sys_set_tid_address, sys_unshare, sys_vfork};
+
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use uapi::capability::{CAP_SYS_ADMIN, CAP_SYS_RESOURCE};
 use uapi::resource::{RLIM_INFINITY, RLIMIT_NPROC, RLIMIT_SIGPENDING, Rlimit};
 use uapi::sched::*;
-use uapi::signal::{_NSIG, SIG_DFL, SIG_IGN, SIGCHLD};
-use uapi::{Pod, sched::CloneArgs};
+use uapi::signal::{SIG_DFL, SIG_IGN, SIGCHLD};
 
 use crate::arch::{self, PAGE_SIZE, PtRegs, ThreadEntry};
 use crate::fs::file::FilesStruct;
@@ -29,7 +32,7 @@ use crate::kernel::time::ktime_get;
 use crate::mm::UserAddr;
 use crate::mm::mmap::MmStruct;
 use crate::mm::page_alloc::totalram_pages;
-use crate::mm::uaccess::{copy_from_user, put_user};
+use crate::mm::uaccess::put_user;
 use crate::prelude::*;
 
 /// Fewest and most tasks (Linux: `MIN_THREADS`, `MAX_THREADS`).
@@ -530,6 +533,7 @@ pub fn user_mode_thread(f: impl FnOnce() + Send + 'static) -> Result<Pid> {
     };
     kernel_clone(&args, start)
 }
+<<<<<<< HEAD
 
 // --- system calls -----------------------------------------------------------------------------
 
@@ -788,3 +792,5 @@ mod tests {
         assert_eq!(error(CLONE_ARGS_SIZE_VER0), Err(Errno::EFAULT));
     }
 }
+=======
+>>>>>>> 80cee31 (Merge branch 'sched')
