@@ -172,7 +172,11 @@ impl CfsRq {
         }
         let (key, load) = self.sums(curr);
         let load = (load as i64).max(1);
-        let floor = if key < 0 { key.wrapping_sub(load - 1) } else { key };
+        let floor = if key < 0 {
+            key.wrapping_sub(load - 1)
+        } else {
+            key
+        };
         self.zero.wrapping_add((floor / load) as u64)
     }
 
