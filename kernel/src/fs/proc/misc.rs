@@ -8,7 +8,8 @@ use crate::arch;
 use crate::init::{params, version};
 use crate::kernel::sched::cputime::{CpuUsage, NR_STATS, cpustat};
 use crate::kernel::time::{NSEC_PER_SEC, ktime_get_boottime, nsec_to_clock_t, timekeeping};
-use crate::kernel::{cpu, printk, sched, softirq};
+use crate::kernel::sched::loadavg::FIXED_1;
+use crate::kernel::{cpu, pid, printk, sched, softirq};
 use crate::prelude::*;
 
 fn version_show(text: &mut String) -> Result {
@@ -46,6 +47,18 @@ fn columns(cpu: usize) -> [u64; NR_STATS] {
     let mut stat = cpustat(cpu);
     stat[CpuUsage::Idle as usize] = sched::idle::idle_time(cpu);
     stat
+}
+
+/// The averages with two decimals, rounded; then tasks that run, all tasks, the newest number.
+fn loadavg_show(text: &mut String) -> Result {
+    for average in sched::loadavg_fixed() {
+        let rounded = average + FIXED_1 / 200;
+        let hundredths = (rounded % FIXED_1) * 100 / FIXED_1;
+        let _ = write!(text, "{}.{hundredths:02} ", rounded / FIXED_1);
+    }
+    let running = sched::core::nr_running();
+    let _ = writeln!(text, "{running}/{} {}", pid::nr_threads(), pid::last_pid());
+    Ok(())
 }
 
 fn stat_line(text: &mut String, name: &str, columns: [u64; NR_STATS]) {
@@ -171,11 +184,12 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, u32, super::generic::Show); 16] = [
+    let files: [(&'static str, u32, super::generic::Show); 17] = [
         ("version", 0o444, version_show),
         ("cmdline", 0o444, cmdline_show),
         ("bootconfig", 0o444, bootconfig_show),
         ("uptime", 0o444, uptime_show),
+        ("loadavg", 0o444, loadavg_show),
         ("stat", 0o444, stat_show),
         ("softirqs", 0o444, softirqs_show),
         ("consoles", 0o444, consoles_show),
