@@ -42,5 +42,7 @@ groups! {
     signals_behave => "signals",
     processes_behave => "process",
     memory_behaves => "memory",
+    pipes_and_poll_behave => "pipes",
+    clocks_and_timers_behave => "clocks",
     programs_are_started => "exec",
 }

@@ -1,10 +1,12 @@
 //! Checks of the system calls, a file for a group of calls.
 
 mod attributes;
+mod clocks;
 mod descriptors;
 mod files;
 mod memory;
 mod numbers;
+mod pipes;
 mod pointers;
 mod process;
 mod signals;
@@ -21,4 +23,6 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("signals", signals::CHECKS),
     ("process", process::CHECKS),
     ("memory", memory::CHECKS),
+    ("pipes", pipes::CHECKS),
+    ("clocks", clocks::CHECKS),
 ];
