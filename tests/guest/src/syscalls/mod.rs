@@ -10,6 +10,8 @@ mod pipes;
 mod pointers;
 mod process;
 mod signals;
+mod terminal;
+mod threads;
 
 use crate::check::Check;
 
@@ -25,4 +27,6 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("memory", memory::CHECKS),
     ("pipes", pipes::CHECKS),
     ("clocks", clocks::CHECKS),
+    ("threads", threads::CHECKS),
+    ("terminal", terminal::CHECKS),
 ];
