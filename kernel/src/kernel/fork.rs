@@ -27,7 +27,6 @@ use crate::kernel::sched::stack::{KernelStack, THREAD_SIZE};
 use crate::kernel::sched::task::{Pid, Task, TaskInit, comm_from, pf};
 use crate::kernel::sched::{current, wake_up_new_task};
 use crate::kernel::signal::{SigHand, SignalStruct, sigflags};
-use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
 use crate::kernel::time::ktime_get;
 use crate::mm::UserAddr;
 use crate::mm::mmap::MmStruct;

@@ -34,7 +34,7 @@ impl ProcFile for Kallsyms {
                 let Some((addr, name)) = kallsyms_symbol(cursor as usize) else {
                     return Ok(None);
                 };
-                let line = symbol_line(if show_value { addr } else { 0 }, &format!("{name}"));
+                let line = symbol_line(if show_value { addr } else { 0 }, name);
                 out.extend_from_slice(line.as_bytes());
                 Ok(Some(cursor + 1))
             },
