@@ -119,7 +119,8 @@ fn waiters(
     bits: u32,
 ) -> Vec<thread::JoinHandle<()>> {
     let ready = Arc::new(AtomicUsize::new(0));
-    let threads = (0..count)
+
+    (0..count)
         .map(|_| {
             let (word, woken, ready) = (Arc::clone(word), Arc::clone(woken), Arc::clone(&ready));
             thread::spawn(move || {
@@ -141,8 +142,7 @@ fn waiters(
                 thread::yield_now();
             }
         })
-        .collect();
-    threads
+        .collect()
 }
 
 /// Whether a thread of this process sleeps.
