@@ -124,10 +124,7 @@ fn waiters(
         .map(|_| {
             let (word, woken, ready) = (Arc::clone(word), Arc::clone(woken), Arc::clone(&ready));
             thread::spawn(move || {
-                ready.store(
-                    usize::try_from(call!(SYS_gettid).unwrap_or(0)).unwrap_or(0),
-                    Ordering::SeqCst,
-                );
+                ready.store(call!(SYS_gettid).unwrap_or(0), Ordering::SeqCst);
                 let operation = libc::FUTEX_WAIT_BITSET | 128;
                 let _ = call!(SYS_futex, &*word, operation, 0, 0, 0, bits);
                 woken.fetch_add(1, Ordering::SeqCst);
