@@ -181,9 +181,16 @@ fn free_initmem() {
 fn mark_readonly() {
     if params::rodata_enabled() {
         arch::mark_rodata_ro();
+        arch::debug_checkwx(); // in Linux the end of mark_rodata_ro
         mm::rodata_test::rodata_test();
-        arch::debug_checkwx();
     } else {
         pr_info!("Kernel memory protection disabled.");
     }
 }
+
+/// `kindling.bench`: says when the kernel got control, so that the boot's cost can be counted.
+fn bench_setup(_value: &str) -> Result {
+    pr_notice!("bench: entry tsc={}", arch::boot_params().entry_tsc);
+    Ok(())
+}
+early_param!("kindling.bench", bench_setup);
