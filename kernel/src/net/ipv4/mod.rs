@@ -21,6 +21,6 @@ pub mod proc;
 pub mod raw;
 pub mod tcp;
 pub mod tcp_stack;
-pub mod udp;
 #[cfg(test)]
 mod tests;
+pub mod udp;

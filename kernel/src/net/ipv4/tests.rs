@@ -19,7 +19,9 @@ use crate::prelude::*;
 /// One test at a time: the stack's lock sleeps, which takes a task that tests do not have.
 fn lo_up() -> std::sync::MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poison| poison.into_inner());
+    let guard = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(|poison| poison.into_inner());
     devinet::change_flags(&LOOPBACK, "lo", IFF_UP);
     guard
 }
@@ -74,10 +76,7 @@ fn connect(name: &SockAddr) -> Arc<TcpSock> {
     let sock = TcpSock::new(0);
     assert_eq!(sock.connect(name, MSG_DONTWAIT), Err(Errno::EINPROGRESS));
     assert_eq!(sock.connect(name, MSG_DONTWAIT), Ok(()));
-    assert_eq!(
-        sock.connect(name, MSG_DONTWAIT),
-        Err(Errno::EISCONN)
-    );
+    assert_eq!(sock.connect(name, MSG_DONTWAIT), Err(Errno::EISCONN));
     sock
 }
 
@@ -94,7 +93,10 @@ fn tcp_carries_bytes_both_ways_and_ends_in_order() {
     let _one = lo_up();
     let (client, server) = pair();
     let peer = server.getname(Side::Peer).unwrap();
-    assert_eq!(peer.as_bytes(), client.getname(Side::Local).unwrap().as_bytes());
+    assert_eq!(
+        peer.as_bytes(),
+        client.getname(Side::Local).unwrap().as_bytes()
+    );
     assert_eq!(read(&*server, 10), Err(Errno::EAGAIN));
     assert_eq!(send_to(&*client, None, b"hello"), Ok(5));
     assert_ne!(server.poll(None) & POLLIN, 0);
@@ -141,7 +143,10 @@ fn tcp_stops_a_sender_whose_bytes_nobody_reads() {
 fn a_port_without_a_listener_refuses() {
     let _one = lo_up();
     let sock = TcpSock::new(0);
-    assert_eq!(sock.connect(&local(1), MSG_DONTWAIT), Err(Errno::EINPROGRESS));
+    assert_eq!(
+        sock.connect(&local(1), MSG_DONTWAIT),
+        Err(Errno::EINPROGRESS)
+    );
     assert_ne!(sock.poll(None) & POLLERR, 0);
     assert_eq!(sock.common().take_error(), Errno::ECONNREFUSED.code());
     sock.release();
@@ -168,7 +173,10 @@ fn connections_wait_in_the_backlog() {
     for client in &clients {
         let server = listener.accept(MSG_DONTWAIT).unwrap();
         let peer = server.getname(Side::Peer).unwrap();
-        assert_eq!(peer.as_bytes(), client.getname(Side::Local).unwrap().as_bytes());
+        assert_eq!(
+            peer.as_bytes(),
+            client.getname(Side::Local).unwrap().as_bytes()
+        );
         server.release();
     }
     assert_eq!(listener.accept(MSG_DONTWAIT).err(), Some(Errno::EAGAIN));
@@ -215,10 +223,18 @@ fn udp_keeps_bounds_and_names_the_sender() {
     assert_eq!(bytes, b"fir");
     let from = Endpoint::parse(&from.unwrap()).unwrap();
     assert_eq!(from.addr, Ipv4Addr::LOCALHOST);
-    assert_eq!(from.port, Endpoint::parse(&two.getname(Side::Local).unwrap()).unwrap().port);
+    assert_eq!(
+        from.port,
+        Endpoint::parse(&two.getname(Side::Local).unwrap())
+            .unwrap()
+            .port
+    );
     assert_eq!(read(&*one, 3), Ok(vec![]));
     assert_eq!(read(&*one, 3), Err(Errno::EAGAIN));
-    assert_eq!(send_to(&*two, Some(&name), &[0; 65508]), Err(Errno::EMSGSIZE));
+    assert_eq!(
+        send_to(&*two, Some(&name), &[0; 65508]),
+        Err(Errno::EMSGSIZE)
+    );
     one.release();
     two.release();
 }
@@ -241,10 +257,14 @@ fn an_echo_request_comes_back_as_a_reply() {
     let mut request = vec![8, 0, 0, 0, 0x12, 0x34, 0, 1, b'p', b'i', b'n', b'g'];
     smoltcp::wire::Icmpv4Packet::new_unchecked(&mut request[..]).fill_checksum();
     // The request's own type is filtered, as ping does.
-    sock.setsockopt(SOL_RAW, ICMP_FILTER, &(1u32 << 8).to_le_bytes()).unwrap();
+    sock.setsockopt(SOL_RAW, ICMP_FILTER, &(1u32 << 8).to_le_bytes())
+        .unwrap();
     assert_eq!(send_to(&*sock, Some(&local(0)), &request), Ok(12));
     let (reply, from) = receive(&*sock, 100, 0).unwrap();
-    assert_eq!(Endpoint::parse(&from.unwrap()).unwrap().addr, Ipv4Addr::LOCALHOST);
+    assert_eq!(
+        Endpoint::parse(&from.unwrap()).unwrap().addr,
+        Ipv4Addr::LOCALHOST
+    );
     assert_eq!((reply.len(), reply[0], reply[20]), (32, 0x45, 0));
     assert_eq!(reply[24..32], request[4..]);
     sock.release();
