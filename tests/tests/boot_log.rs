@@ -29,7 +29,7 @@ const GOLDEN: &[&str] = &[
     "] Kernel command line: console=tty0 console=ttyS0",
     "] Dentry cache hash table entries: ",
     "] Inode-cache hash table entries: ",
-    "] Built 1 zonelists, mobility grouping on.  Total pages: ",
+    "] Built 1 zonelists, mobility grouping ",
     "] Memory: ",
     "] SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs=1, Nodes=1",
     "] rcu: ",

@@ -65,7 +65,7 @@ fn archives_are_unpacked_however_they_are_compressed() {
 
 #[test]
 fn later_archives_add_to_earlier_ones_and_replace_their_files() {
-    let mut archive = script("cat /a /b /c /d; ls -a /folder")
+    let mut archive = script("cat /a /b /c /d; ls -1a /folder")
         .file("/a", 0o644, "first a\n")
         .file("/b", 0o644, "first b, which is a longer text\n")
         .to_cpio();

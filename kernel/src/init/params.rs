@@ -233,7 +233,7 @@ fn unknown_bootoption(param: &cmdline::Arg<'_>, unknown: &mut String) {
 
 fn add_init_env(name: &str, value: &str) {
     if run_init::add_env(name, value).is_err() {
-        panic_later_with("env", name);
+        panic_later_with("env", &format!("{name}={value}"));
     }
 }
 

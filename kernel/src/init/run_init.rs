@@ -28,10 +28,10 @@ static ARGS: SpinLock<InitArgs> = SpinLock::new(InitArgs {
 });
 static RDINIT_GIVEN: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
 
-/// Adds an argument. Errors: E2BIG when there are 32 (argv[0] included).
+/// Adds an argument. Errors: E2BIG when there are 32 besides argv[0].
 pub fn add_arg(word: &str) -> Result {
     let mut args = ARGS.lock();
-    if args.argv.len() + 1 >= MAX_INIT_ARGS {
+    if args.argv.len() >= MAX_INIT_ARGS {
         return Err(Errno::E2BIG);
     }
     args.argv.push(String::from(word));
@@ -47,8 +47,8 @@ pub fn add_env(name: &str, value: &str) -> Result {
         *entry = text;
         return Ok(());
     }
-    // HOME and TERM are two of them.
-    if args.envp.len() + 2 >= MAX_INIT_ARGS {
+    // HOME and TERM are two of the 33 that Linux's vector has place for.
+    if args.envp.len() + 2 > MAX_INIT_ARGS {
         return Err(Errno::E2BIG);
     }
     args.envp.push(text);

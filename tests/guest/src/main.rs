@@ -4,6 +4,7 @@
 //! what it was given ([`report`]). All of it holds on Linux: what fails there is wrong in the test.
 
 mod check;
+mod exec;
 mod pid1;
 mod raw;
 mod report;
@@ -19,6 +20,8 @@ fn jobs(name: &str) -> Option<Vec<&'static [Check]>> {
             return Some(syscalls::GROUPS.iter().map(|(_, checks)| *checks).collect());
         }
         "traps" => traps::CHECKS,
+        "logged-traps" => traps::LOGGED,
+        "exec" => exec::CHECKS,
         group => syscalls::GROUPS.iter().find(|(name, _)| *name == group)?.1,
     };
     Some(vec![groups])
@@ -26,6 +29,12 @@ fn jobs(name: &str) -> Option<Vec<&'static [Check]>> {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    if let Some(part) = arguments
+        .get(1)
+        .and_then(|word| word.strip_prefix("child:"))
+    {
+        exec::child(part);
+    }
     let Some(name) = arguments.iter().find_map(|word| word.strip_prefix("run:")) else {
         return report::run(&arguments);
     };

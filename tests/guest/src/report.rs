@@ -12,7 +12,9 @@ pub fn run(arguments: &[String]) {
     for (name, value) in variables {
         println!("report: variable {name}={value}");
     }
-    pid1::prepare();
+    if pid1::is_pid_1() {
+        pid1::prepare();
+    }
     for file in [
         "/proc/cmdline",
         "/proc/bootconfig",
@@ -31,6 +33,7 @@ pub fn run(arguments: &[String]) {
     }
     println!("report: done");
     match std::env::var("then").as_deref() {
+        Ok("quit") => {}
         Ok("exit") => std::process::exit(1),
         Ok("segv") => {
             raw::peek(std::ptr::null());
