@@ -55,7 +55,10 @@ pub fn child(part: &str) -> ! {
             open(50) + 2 * open(51)
         }
         "comm" => {
-            print!("{}", fs::read_to_string("/proc/self/comm").unwrap_or_default());
+            print!(
+                "{}",
+                fs::read_to_string("/proc/self/comm").unwrap_or_default()
+            );
             0
         }
         "ids" => {
@@ -65,7 +68,9 @@ pub fn child(part: &str) -> ! {
             0
         }
         "single" => {
-            let number = std::env::args().nth(2).and_then(|number| number.parse().ok());
+            let number = std::env::args()
+                .nth(2)
+                .and_then(|number| number.parse().ok());
             let threads = fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
             i32::from(number != Some(std::process::id()) || threads != 1)
         }
@@ -88,14 +93,21 @@ fn vector(strings: &[CString]) -> Vec<usize> {
 }
 
 fn strings(list: &[&str]) -> Vec<CString> {
-    list.iter().map(|text| CString::new(*text).unwrap_or_default()).collect()
+    list.iter()
+        .map(|text| CString::new(*text).unwrap_or_default())
+        .collect()
 }
 
 fn execute(program: &str, arguments: &[&str], variables: &[&str]) -> Returned {
     let program = CString::new(program).unwrap_or_default();
     let (arguments, variables) = (strings(arguments), strings(variables));
     let (arguments, variables) = (vector(&arguments), vector(&variables));
-    call!(SYS_execve, program.as_c_str(), arguments.as_ptr(), variables.as_ptr())
+    call!(
+        SYS_execve,
+        program.as_c_str(),
+        arguments.as_ptr(),
+        variables.as_ptr()
+    )
 }
 
 /// The error as an exit status that no program here has.
@@ -123,7 +135,15 @@ fn output_of(program: &str, arguments: &[&str], variables: &[&str]) -> Result<St
 const ME: &str = "/proc/self/exe";
 
 fn arguments_and_variables_arrive_as_they_were_given() -> Outcome {
-    let arguments = ["name", "child:report", "one", "", "with blank", "-x=y", "ümlaut"];
+    let arguments = [
+        "name",
+        "child:report",
+        "one",
+        "",
+        "with blank",
+        "-x=y",
+        "ümlaut",
+    ];
     let output = output_of(ME, &arguments, &["A=1", "B=", "C=x=y"])?;
     same!(
         output,
@@ -139,7 +159,12 @@ fn a_program_may_have_no_arguments_at_all() -> Outcome {
     let status = in_child(|| {
         let _ = call!(SYS_dup2, writer, 1);
         let _ = call!(SYS_execve, c"/bin/argc", 0, 0);
-        status_of(call!(SYS_execve, c"/proc/self/exe", 0, &[c"then=quit".as_ptr().addr(), 0]))
+        status_of(call!(
+            SYS_execve,
+            c"/proc/self/exe",
+            0,
+            &[c"then=quit".as_ptr().addr(), 0]
+        ))
     });
     same!(status, Status::Exited(0));
     let mut text = [0_u8; 4000];
@@ -153,12 +178,21 @@ fn very_long_arguments_arrive_up_to_their_limits() -> Outcome {
     let page = "x".repeat(4095);
     let mut list = vec!["name", "child:lengths"];
     list.extend(std::iter::repeat_n(page.as_str(), 100));
-    same!(output_of(ME, &list, &[])?, format!("102 {}\n", 4 + 13 + 100 * 4095));
+    same!(
+        output_of(ME, &list, &[])?,
+        format!("102 {}\n", 4 + 13 + 100 * 4095)
+    );
     // One argument: 32 pages. All: a quarter of the stack's limit.
     let longest = "y".repeat(131_071);
-    same!(output_of(ME, &["name", "child:lengths", &longest], &[])?, "3 131088\n");
+    same!(
+        output_of(ME, &["name", "child:lengths", &longest], &[])?,
+        "3 131088\n"
+    );
     let too_long = "y".repeat(131_072);
-    fails!(execute(ME, &["name", "child:lengths", &too_long], &[]), E2BIG);
+    fails!(
+        execute(ME, &["name", "child:lengths", &too_long], &[]),
+        E2BIG
+    );
     let mut list = vec!["name", "child:lengths"];
     list.extend(std::iter::repeat_n(longest.as_str(), 17));
     fails!(execute(ME, &list, &[]), E2BIG);
@@ -168,7 +202,8 @@ fn very_long_arguments_arrive_up_to_their_limits() -> Outcome {
 fn auxiliary_vector() -> i32 {
     // SAFETY: the function only reads what the kernel has put on the stack.
     let entry = |kind: u64| unsafe { libc::getauxval(kind) };
-    let header = std::ptr::with_exposed_provenance::<u8>(usize::try_from(entry(libc::AT_PHDR)).unwrap_or(0));
+    let header =
+        std::ptr::with_exposed_provenance::<u8>(usize::try_from(entry(libc::AT_PHDR)).unwrap_or(0));
     let name = std::ptr::with_exposed_provenance::<libc::c_char>(
         usize::try_from(entry(libc::AT_EXECFN)).unwrap_or(0),
     );
@@ -176,7 +211,11 @@ fn auxiliary_vector() -> i32 {
     let name = unsafe { std::ffi::CStr::from_ptr(name) };
     println!("page {}", entry(libc::AT_PAGESZ));
     println!("ticks {}", entry(libc::AT_CLKTCK));
-    println!("headers {} of {}", entry(libc::AT_PHNUM) > 3, entry(libc::AT_PHENT));
+    println!(
+        "headers {} of {}",
+        entry(libc::AT_PHNUM) > 3,
+        entry(libc::AT_PHENT)
+    );
     println!("first header {}", crate::raw::peek(header) > 0);
     println!("entry {}", entry(libc::AT_ENTRY) != 0);
     println!("ids {} {}", entry(libc::AT_UID), entry(libc::AT_EGID));
@@ -224,7 +263,11 @@ fn copy_to(name: &str) -> Outcome {
 
 fn the_name_of_the_task_is_the_programs() -> Outcome {
     copy_to("a-rather-long-program-name")?;
-    let output = output_of("./a-rather-long-program-name", &["other", "child:comm"], &[])?;
+    let output = output_of(
+        "./a-rather-long-program-name",
+        &["other", "child:comm"],
+        &[],
+    )?;
     same!(output, "a-rather-long-p\n");
     Ok(())
 }
@@ -239,7 +282,10 @@ fn a_script_runs_its_interpreter() -> Outcome {
     copy_to("guest")?;
     // Everything after the interpreter's name is one argument.
     script("s1", "#!./guest child:report\n")?;
-    same!(output_of("./s1", &["dropped", "a b", "c"], &[])?, "argument ./s1\nargument a b\nargument c\n");
+    same!(
+        output_of("./s1", &["dropped", "a b", "c"], &[])?,
+        "argument ./s1\nargument a b\nargument c\n"
+    );
     script("s2", "#! \t ./guest \tchild:report \t \nrest")?;
     same!(output_of("s2", &["dropped"], &[])?, "argument s2\n");
     // Without a newline the line is what there is.
@@ -252,7 +298,10 @@ fn an_interpreter_may_be_a_script() -> Outcome {
     copy_to("guest")?;
     script("i1", "#!./guest child:report\n")?;
     script("i2", "#!./i1\n")?;
-    same!(output_of("./i2", &["dropped", "x"], &[])?, "argument ./i1\nargument ./i2\nargument x\n");
+    same!(
+        output_of("./i2", &["dropped", "x"], &[])?,
+        "argument ./i1\nargument ./i2\nargument x\n"
+    );
     script("i3", "#!./i2\n")?;
     script("i4", "#!./i3\n")?;
     works!(output_of("./i4", &["dropped"], &[]));
@@ -271,7 +320,10 @@ fn scripts_without_an_interpreter_are_refused() -> Outcome {
         ("itself", "#!./itself\n", libc::ELOOP),
     ] {
         script(name, text)?;
-        same!((name, execute(name, &["x"], &[])), (name, Err(crate::raw::Errno(error))));
+        same!(
+            (name, execute(name, &["x"], &[])),
+            (name, Err(crate::raw::Errno(error)))
+        );
     }
     // The interpreter's name must fit into the part that is looked at.
     script("long", &format!("#!/{}\n", "x".repeat(300)))?;
@@ -280,9 +332,17 @@ fn scripts_without_an_interpreter_are_refused() -> Outcome {
 }
 
 fn what_is_no_program_is_refused() -> Outcome {
-    for (name, text) in [("empty", ""), ("text", "echo hello\n"), ("short", "\x7fELF"), ("zero", "\0\0\0\0")] {
+    for (name, text) in [
+        ("empty", ""),
+        ("text", "echo hello\n"),
+        ("short", "\x7fELF"),
+        ("zero", "\0\0\0\0"),
+    ] {
         script(name, text)?;
-        same!((name, execute(name, &["x"], &[])), (name, Err(crate::raw::Errno(libc::ENOEXEC))));
+        same!(
+            (name, execute(name, &["x"], &[])),
+            (name, Err(crate::raw::Errno(libc::ENOEXEC)))
+        );
     }
     Ok(())
 }
@@ -318,7 +378,10 @@ fn rights_of_the_owner_are_taken_on() -> Outcome {
     copy_to("guest")?;
     works!(call!(SYS_chown, c"guest", 1234, 0));
     works!(call!(SYS_chmod, c"guest", 0o4755));
-    same!(output_of("./guest", &["x", "child:ids"], &[])?, "Ok(0) [0, 1234, 1234]\n");
+    same!(
+        output_of("./guest", &["x", "child:ids"], &[])?,
+        "Ok(0) [0, 1234, 1234]\n"
+    );
     let status = in_child(|| {
         let _ = call!(SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         let output = output_of("./guest", &["x", "child:ids"], &[]);
@@ -329,13 +392,25 @@ fn rights_of_the_owner_are_taken_on() -> Outcome {
 }
 
 fn exec_by_descriptor() -> Outcome {
-    let fd = works!(call!(SYS_open, c"/proc/self/exe", libc::O_RDONLY | libc::O_CLOEXEC, 0));
+    let fd = works!(call!(
+        SYS_open,
+        c"/proc/self/exe",
+        libc::O_RDONLY | libc::O_CLOEXEC,
+        0
+    ));
     let status = in_child(|| {
         let arguments = vector(&strings(&["x", "child:descriptors"]));
         let _ = arguments;
         let words = strings(&["x", "child:descriptors"]);
         let words = vector(&words);
-        status_of(call!(SYS_execveat, fd, c"", words.as_ptr(), 0, libc::AT_EMPTY_PATH))
+        status_of(call!(
+            SYS_execveat,
+            fd,
+            c"",
+            words.as_ptr(),
+            0,
+            libc::AT_EMPTY_PATH
+        ))
     });
     same!(status, Status::Exited(0));
     fails!(call!(SYS_execveat, fd, c"", &[0_usize], 0, 0), ENOENT);
@@ -344,10 +419,19 @@ fn exec_by_descriptor() -> Outcome {
 
 fn vfork_lets_the_child_run_first() -> Outcome {
     // The standard library starts programs by a vfork-like clone.
-    let output = std::process::Command::new(ME).args(["child:report", "x"]).env_clear().output();
+    let output = std::process::Command::new(ME)
+        .args(["child:report", "x"])
+        .env_clear()
+        .output();
     let output = works!(output);
-    same!(OsStr::from_bytes(&output.stdout), OsStr::new("argument x\n"));
+    same!(
+        OsStr::from_bytes(&output.stdout),
+        OsStr::new("argument x\n")
+    );
     let missing = std::process::Command::new("/no/such/program").spawn();
-    same!(missing.err().and_then(|error| error.raw_os_error()), Some(libc::ENOENT));
+    same!(
+        missing.err().and_then(|error| error.raw_os_error()),
+        Some(libc::ENOENT)
+    );
     Ok(())
 }

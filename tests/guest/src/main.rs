@@ -4,6 +4,8 @@
 //! what it was given ([`report`]). All of it holds on Linux: what fails there is wrong in the test.
 
 mod check;
+mod elf;
+mod elf_file;
 mod exec;
 mod pid1;
 mod raw;
@@ -21,6 +23,7 @@ fn jobs(name: &str) -> Option<Vec<&'static [Check]>> {
         }
         "traps" => traps::CHECKS,
         "logged-traps" => traps::LOGGED,
+        "elf" => elf::CHECKS,
         "exec" => exec::CHECKS,
         group => syscalls::GROUPS.iter().find(|(name, _)| *name == group)?.1,
     };

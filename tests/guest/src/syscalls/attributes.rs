@@ -32,7 +32,10 @@ fn the_current_folder_has_a_path() -> Outcome {
     works!(call!(SYS_chdir, c"a/b"));
     let length = works!(call!(SYS_getcwd, &mut buffer, 64));
     let path = String::from_utf8_lossy(&buffer[..length - 1]).into_owned();
-    holds!(path.starts_with("/tmp/check-") && path.ends_with("/a/b"), "{path}");
+    holds!(
+        path.starts_with("/tmp/check-") && path.ends_with("/a/b"),
+        "{path}"
+    );
     fails!(call!(SYS_getcwd, &mut buffer, length - 1), ERANGE);
     works!(call!(SYS_getcwd, &mut buffer, length));
     let fd = works!(call!(SYS_open, c"..", libc::O_DIRECTORY, 0));
@@ -48,7 +51,10 @@ fn the_current_folder_can_be_removed() -> Outcome {
     works!(call!(SYS_chdir, c"a"));
     works!(call!(SYS_rmdir, c"../a"));
     fails!(call!(SYS_getcwd, &mut [0_u8; 64], 64), ENOENT);
-    fails!(call!(SYS_open, c"x", libc::O_CREAT | libc::O_RDWR, 0o600), ENOENT);
+    fails!(
+        call!(SYS_open, c"x", libc::O_CREAT | libc::O_RDWR, 0o600),
+        ENOENT
+    );
     works!(call!(SYS_chdir, c".."));
     Ok(())
 }
@@ -74,7 +80,13 @@ fn files_grow_and_shrink_with_zeros() -> Outcome {
     same!((bytes.len(), &bytes[..3]), (6000, &b"12\0"[..]));
     holds!(bytes[2..].iter().all(|byte| *byte == 0));
     fails!(call!(SYS_truncate, c"a", -1), EINVAL);
-    works!(call!(SYS_prlimit64, 0, libc::RLIMIT_FSIZE, &[8192_u64, 8192], 0));
+    works!(call!(
+        SYS_prlimit64,
+        0,
+        libc::RLIMIT_FSIZE,
+        &[8192_u64, 8192],
+        0
+    ));
     crate::raw::set_disposition(libc::SIGXFSZ, libc::SIG_IGN, 0, &[]);
     fails!(call!(SYS_truncate, c"a", 8193), EFBIG);
     Ok(())
@@ -85,7 +97,10 @@ fn times_are_set_and_kept() -> Outcome {
     let times: [i64; 4] = [1000, 5, 2000, 999_999_999];
     works!(call!(SYS_utimensat, AT, c"a", &times, 0));
     let stat = works!(fs::metadata("a"));
-    same!((stat.atime(), stat.mtime(), stat.mtime_nsec()), (1000, 2000, 999_999_999));
+    same!(
+        (stat.atime(), stat.mtime(), stat.mtime_nsec()),
+        (1000, 2000, 999_999_999)
+    );
     let omit: [i64; 4] = [0, libc::UTIME_OMIT, 3000, 1];
     works!(call!(SYS_utimensat, AT, c"a", &omit, 0));
     let stat = works!(fs::metadata("a"));
@@ -93,7 +108,13 @@ fn times_are_set_and_kept() -> Outcome {
     let wrong: [i64; 4] = [0, 1_000_000_000, 0, 0];
     fails!(call!(SYS_utimensat, AT, c"a", &wrong, 0), EINVAL);
     works!(symlink("a", "l"));
-    works!(call!(SYS_utimensat, AT, c"l", &times, libc::AT_SYMLINK_NOFOLLOW));
+    works!(call!(
+        SYS_utimensat,
+        AT,
+        c"l",
+        &times,
+        libc::AT_SYMLINK_NOFOLLOW
+    ));
     same!(works!(fs::metadata("a")).mtime(), 3000);
     same!(works!(fs::symlink_metadata("l")).mtime(), 2000);
     works!(call!(SYS_utimensat, AT, c"a", 0, 0));
@@ -123,13 +144,22 @@ fn changes_move_the_times_forward() -> Outcome {
 
 fn permissions_keep_others_out() -> Outcome {
     works!(fs::write("secret", "x"));
-    works!(fs::set_permissions("secret", fs::Permissions::from_mode(0o600)));
+    works!(fs::set_permissions(
+        "secret",
+        fs::Permissions::from_mode(0o600)
+    ));
     works!(fs::write("open", "x"));
     works!(fs::create_dir("closed"));
     works!(fs::write("closed/file", "x"));
-    works!(fs::set_permissions("closed", fs::Permissions::from_mode(0o700)));
+    works!(fs::set_permissions(
+        "closed",
+        fs::Permissions::from_mode(0o700)
+    ));
     works!(fs::create_dir("sticky"));
-    works!(fs::set_permissions("sticky", fs::Permissions::from_mode(0o1777)));
+    works!(fs::set_permissions(
+        "sticky",
+        fs::Permissions::from_mode(0o1777)
+    ));
     works!(fs::write("sticky/mine", "x"));
     let status = in_child(|| {
         become_nobody();
@@ -171,7 +201,10 @@ fn changing_the_owner_drops_the_rights_of_programs() -> Outcome {
     works!(call!(SYS_chmod, c"a", 0o6755));
     works!(call!(SYS_chown, c"a", 5, 6));
     let stat = works!(fs::metadata("a"));
-    same!((stat.uid(), stat.gid(), stat.mode() & 0o7777), (5, 6, 0o755));
+    same!(
+        (stat.uid(), stat.gid(), stat.mode() & 0o7777),
+        (5, 6, 0o755)
+    );
     works!(call!(SYS_chown, c"a", u32::MAX, 7));
     let stat = works!(fs::metadata("a"));
     same!((stat.uid(), stat.gid()), (5, 7));
@@ -208,16 +241,33 @@ fn stat_tells_everything() -> Outcome {
     works!(fs::write("a", vec![7; 5000]));
     works!(fs::create_dir("d"));
     let (a, d) = (works!(fs::metadata("a")), works!(fs::metadata("d")));
-    same!((a.mode(), a.nlink(), a.uid(), a.gid(), a.size()), (0o100_644, 1, 0, 0, 5000));
+    same!(
+        (a.mode(), a.nlink(), a.uid(), a.gid(), a.size()),
+        (0o100_644, 1, 0, 0, 5000)
+    );
     same!((d.mode(), d.nlink()), (0o040_755, 2));
-    holds!(a.blocks() >= 10 && a.blksize() >= 512, "{} {}", a.blocks(), a.blksize());
+    holds!(
+        a.blocks() >= 10 && a.blksize() >= 512,
+        "{} {}",
+        a.blocks(),
+        a.blksize()
+    );
     same!(a.dev(), d.dev());
     holds!(a.ino() != d.ino() && a.ino() != 0);
     let now = works!(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)).as_secs();
     let age = now.cast_signed() - a.mtime();
     holds!((0..=20).contains(&age), "{age} s");
-    fails!(call!(SYS_newfstatat, AT, c"a", &mut [0_u64; 18], 0x4000_0000), EINVAL);
-    works!(call!(SYS_newfstatat, AT, c"", &mut [0_u64; 18], libc::AT_EMPTY_PATH));
+    fails!(
+        call!(SYS_newfstatat, AT, c"a", &mut [0_u64; 18], 0x4000_0000),
+        EINVAL
+    );
+    works!(call!(
+        SYS_newfstatat,
+        AT,
+        c"",
+        &mut [0_u64; 18],
+        libc::AT_EMPTY_PATH
+    ));
     Ok(())
 }
 
@@ -225,12 +275,25 @@ fn statx_agrees_with_stat() -> Outcome {
     works!(fs::write("a", vec![7; 5000]));
     let stat = works!(fs::metadata("a"));
     let mut extended = [0_u64; 32];
-    works!(call!(SYS_statx, AT, c"a", 0, libc::STATX_BASIC_STATS, &mut extended));
+    works!(call!(
+        SYS_statx,
+        AT,
+        c"a",
+        0,
+        libc::STATX_BASIC_STATS,
+        &mut extended
+    ));
     same!(extended[0] & 0x7ff, u64::from(libc::STATX_BASIC_STATS));
     same!((extended[4], extended[5]), (stat.ino(), 5000));
     same!(extended[14].cast_signed(), stat.mtime());
-    fails!(call!(SYS_statx, AT, c"a", 0, 0x8000_0000_u32, &mut extended), EINVAL);
-    fails!(call!(SYS_statx, AT, c"missing", 0, 0, &mut extended), ENOENT);
+    fails!(
+        call!(SYS_statx, AT, c"a", 0, 0x8000_0000_u32, &mut extended),
+        EINVAL
+    );
+    fails!(
+        call!(SYS_statx, AT, c"missing", 0, 0, &mut extended),
+        ENOENT
+    );
     Ok(())
 }
 

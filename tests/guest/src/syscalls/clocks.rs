@@ -81,12 +81,22 @@ fn resolutions_are_told() -> Outcome {
     let mut time = [9_i64; 2];
     works!(call!(SYS_clock_getres, libc::CLOCK_MONOTONIC, &mut time));
     same!(time, [0, 1]);
-    works!(call!(SYS_clock_getres, libc::CLOCK_REALTIME_COARSE, &mut time));
-    holds!(time[0] == 0 && (1_000_000..=10_000_000).contains(&time[1]), "{time:?}");
+    works!(call!(
+        SYS_clock_getres,
+        libc::CLOCK_REALTIME_COARSE,
+        &mut time
+    ));
+    holds!(
+        time[0] == 0 && (1_000_000..=10_000_000).contains(&time[1]),
+        "{time:?}"
+    );
     works!(call!(SYS_clock_getres, libc::CLOCK_REALTIME, 0));
     fails!(call!(SYS_clock_getres, 77, &mut time), EINVAL);
     fails!(call!(SYS_clock_gettime, 77, &mut time), EINVAL);
-    fails!(call!(SYS_clock_settime, libc::CLOCK_MONOTONIC, &time), EINVAL);
+    fails!(
+        call!(SYS_clock_settime, libc::CLOCK_MONOTONIC, &time),
+        EINVAL
+    );
     Ok(())
 }
 
@@ -101,7 +111,11 @@ fn the_clock_can_be_set() -> Outcome {
     let now = read(libc::CLOCK_REALTIME)? / 1_000_000_000;
     holds!((moved..moved + 5).contains(&now));
     holds!(read(libc::CLOCK_MONOTONIC)? - monotonic < 5_000_000_000);
-    works!(call!(SYS_clock_settime, libc::CLOCK_REALTIME, &[before / 1_000_000_000, 0]));
+    works!(call!(
+        SYS_clock_settime,
+        libc::CLOCK_REALTIME,
+        &[before / 1_000_000_000, 0]
+    ));
     Ok(())
 }
 
@@ -120,12 +134,28 @@ fn sleeping_takes_its_time() -> Outcome {
 }
 
 fn sleeping_until_a_moment() -> Outcome {
-    for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME] {
+    for clock in [
+        libc::CLOCK_REALTIME,
+        libc::CLOCK_MONOTONIC,
+        libc::CLOCK_BOOTTIME,
+    ] {
         let end = read(clock)? + 10_000_000;
         let moment = [end / 1_000_000_000, end % 1_000_000_000];
-        works!(call!(SYS_clock_nanosleep, clock, libc::TIMER_ABSTIME, &moment, 0));
+        works!(call!(
+            SYS_clock_nanosleep,
+            clock,
+            libc::TIMER_ABSTIME,
+            &moment,
+            0
+        ));
         holds!(read(clock)? >= end);
-        works!(call!(SYS_clock_nanosleep, clock, libc::TIMER_ABSTIME, &[1_u64, 0], 0));
+        works!(call!(
+            SYS_clock_nanosleep,
+            clock,
+            libc::TIMER_ABSTIME,
+            &[1_u64, 0],
+            0
+        ));
     }
     Ok(())
 }
@@ -133,11 +163,26 @@ fn sleeping_until_a_moment() -> Outcome {
 fn impossible_times_are_refused() -> Outcome {
     for time in [[0_i64, 1_000_000_000], [-1, 0], [0, -1]] {
         fails!(call!(SYS_nanosleep, &time, 0), EINVAL);
-        fails!(call!(SYS_clock_nanosleep, libc::CLOCK_MONOTONIC, 0, &time, 0), EINVAL);
+        fails!(
+            call!(SYS_clock_nanosleep, libc::CLOCK_MONOTONIC, 0, &time, 0),
+            EINVAL
+        );
     }
-    fails!(call!(SYS_clock_nanosleep, libc::CLOCK_THREAD_CPUTIME_ID, 0, &[0_u64; 2], 0), EOPNOTSUPP);
+    fails!(
+        call!(
+            SYS_clock_nanosleep,
+            libc::CLOCK_THREAD_CPUTIME_ID,
+            0,
+            &[0_u64; 2],
+            0
+        ),
+        EOPNOTSUPP
+    );
     fails!(call!(SYS_setitimer, 3, &[0_u64; 4], 0), EINVAL);
-    fails!(call!(SYS_setitimer, 0, &[0_u64, 1_000_000, 0, 0], 0), EINVAL);
+    fails!(
+        call!(SYS_setitimer, 0, &[0_u64, 1_000_000, 0, 0], 0),
+        EINVAL
+    );
     Ok(())
 }
 
@@ -147,7 +192,12 @@ fn an_alarm_rings_once() -> Outcome {
     holds!(left > 0 && left <= 20, "{left}");
     holds!((99..=100).contains(&works!(call!(SYS_alarm, 0))));
     same!(call!(SYS_alarm, 0), Ok(0));
-    works!(call!(SYS_setitimer, libc::ITIMER_REAL, &[0_u64, 0, 0, 10_000], 0));
+    works!(call!(
+        SYS_setitimer,
+        libc::ITIMER_REAL,
+        &[0_u64, 0, 0, 10_000],
+        0
+    ));
     while count() == 0 {
         std::hint::spin_loop();
     }
@@ -160,20 +210,33 @@ fn an_alarm_rings_once() -> Outcome {
 fn an_interval_timer_rings_again_and_again() -> Outcome {
     on_signal(libc::SIGALRM, note, 0);
     let start = now();
-    works!(call!(SYS_setitimer, libc::ITIMER_REAL, &[0_u64, 5000, 0, 5000], 0));
+    works!(call!(
+        SYS_setitimer,
+        libc::ITIMER_REAL,
+        &[0_u64, 5000, 0, 5000],
+        0
+    ));
     while count() < 5 {
         let _ = call!(SYS_pause);
     }
     holds!(now() - start >= 25_000_000);
     let mut old = [0_u64; 4];
-    works!(call!(SYS_setitimer, libc::ITIMER_REAL, &[0_u64; 4], &mut old));
+    works!(call!(
+        SYS_setitimer,
+        libc::ITIMER_REAL,
+        &[0_u64; 4],
+        &mut old
+    ));
     same!((old[0], old[1]), (0, 5000));
     holds!(old[2] == 0 && old[3] <= 5000, "{old:?}");
     Ok(())
 }
 
 fn a_timer_of_used_time_rings() -> Outcome {
-    for (which, signal) in [(libc::ITIMER_VIRTUAL, libc::SIGVTALRM), (libc::ITIMER_PROF, libc::SIGPROF)] {
+    for (which, signal) in [
+        (libc::ITIMER_VIRTUAL, libc::SIGVTALRM),
+        (libc::ITIMER_PROF, libc::SIGPROF),
+    ] {
         let status = in_child(|| {
             let _ = call!(SYS_setitimer, which, &[0_u64, 0, 0, 20_000], 0);
             let start = now();
@@ -194,24 +257,54 @@ fn timers_of_the_process_count() -> Outcome {
     event[0] = 77;
     event[1] = u64::from(libc::SIGUSR1.cast_unsigned());
     let mut timer = -1_i32;
-    works!(call!(SYS_timer_create, libc::CLOCK_MONOTONIC, &event, &mut timer));
-    works!(call!(SYS_timer_settime, timer, 0, &[0_u64, 2_000_000, 0, 2_000_000], 0));
+    works!(call!(
+        SYS_timer_create,
+        libc::CLOCK_MONOTONIC,
+        &event,
+        &mut timer
+    ));
+    works!(call!(
+        SYS_timer_settime,
+        timer,
+        0,
+        &[0_u64, 2_000_000, 0, 2_000_000],
+        0
+    ));
     let mut info = [0_i32; 32];
-    same!(call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8), Ok(10));
+    same!(
+        call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8),
+        Ok(10)
+    );
     same!((info[2], info[6]), (-2, 77));
     crate::raw::sleep_ms(20);
-    same!(call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8), Ok(10));
-    holds!(info[5] >= 1 && works!(call!(SYS_timer_getoverrun, timer)) >= 1, "{info:?}");
+    same!(
+        call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8),
+        Ok(10)
+    );
+    holds!(
+        info[5] >= 1 && works!(call!(SYS_timer_getoverrun, timer)) >= 1,
+        "{info:?}"
+    );
     works!(call!(SYS_timer_delete, timer));
     fails!(call!(SYS_timer_delete, timer), EINVAL);
     Ok(())
 }
 
 fn timers_as_descriptors_count() -> Outcome {
-    let fd = works!(call!(SYS_timerfd_create, libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK));
+    let fd = works!(call!(
+        SYS_timerfd_create,
+        libc::CLOCK_MONOTONIC,
+        libc::TFD_NONBLOCK
+    ));
     let mut ticks = 0_u64;
     fails!(call!(SYS_read, fd, &mut ticks, 8), EAGAIN);
-    works!(call!(SYS_timerfd_settime, fd, 0, &[0_u64, 1_000_000, 0, 1_000_000], 0));
+    works!(call!(
+        SYS_timerfd_settime,
+        fd,
+        0,
+        &[0_u64, 1_000_000, 0, 1_000_000],
+        0
+    ));
     crate::raw::sleep_ms(10);
     same!(call!(SYS_read, fd, &mut ticks, 8), Ok(8));
     holds!(ticks >= 5, "{ticks}");
@@ -232,7 +325,12 @@ fn time_of_the_process_is_counted() -> Outcome {
 }
 
 fn forked_children_have_no_timers() -> Outcome {
-    works!(call!(SYS_setitimer, libc::ITIMER_REAL, &[0_u64, 0, 5, 0], 0));
+    works!(call!(
+        SYS_setitimer,
+        libc::ITIMER_REAL,
+        &[0_u64, 0, 5, 0],
+        0
+    ));
     let status = in_child(|| {
         let mut left = [9_u64; 4];
         let asked = call!(SYS_getitimer, libc::ITIMER_REAL, &mut left);

@@ -25,19 +25,48 @@ const AT: i32 = libc::AT_FDCWD;
 
 fn opening_creates_or_refuses_as_its_flags_say() -> Outcome {
     fails!(call!(SYS_open, c"a", libc::O_RDONLY, 0), ENOENT);
-    works!(call!(SYS_open, c"a", libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600));
-    fails!(call!(SYS_open, c"a", libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600), EEXIST);
+    works!(call!(
+        SYS_open,
+        c"a",
+        libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
+        0o600
+    ));
+    fails!(
+        call!(
+            SYS_open,
+            c"a",
+            libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
+            0o600
+        ),
+        EEXIST
+    );
     works!(fs::write("a", "12345"));
     works!(call!(SYS_open, c"a", libc::O_RDWR | libc::O_TRUNC, 0));
     same!(works!(fs::metadata("a")).len(), 0);
     works!(symlink("nowhere", "dangling"));
-    fails!(call!(SYS_open, c"dangling", libc::O_CREAT | libc::O_EXCL | libc::O_RDWR, 0o600), EEXIST);
-    works!(call!(SYS_open, c"dangling", libc::O_CREAT | libc::O_RDWR, 0o600));
+    fails!(
+        call!(
+            SYS_open,
+            c"dangling",
+            libc::O_CREAT | libc::O_EXCL | libc::O_RDWR,
+            0o600
+        ),
+        EEXIST
+    );
+    works!(call!(
+        SYS_open,
+        c"dangling",
+        libc::O_CREAT | libc::O_RDWR,
+        0o600
+    ));
     holds!(fs::metadata("nowhere").is_ok());
     fails!(call!(SYS_open, c"", 0, 0), ENOENT);
     fails!(call!(SYS_open, c"a", libc::O_DIRECTORY, 0), ENOTDIR);
     fails!(call!(SYS_open, c"dangling", libc::O_NOFOLLOW, 0), ELOOP);
-    fails!(call!(SYS_open, c"b/", libc::O_CREAT | libc::O_RDWR, 0o600), EISDIR);
+    fails!(
+        call!(SYS_open, c"b/", libc::O_CREAT | libc::O_RDWR, 0o600),
+        EISDIR
+    );
     Ok(())
 }
 
@@ -104,7 +133,10 @@ fn symbolic_links_are_followed_or_not() -> Outcome {
     fails!(call!(SYS_readlink, c"link", &mut buffer, 0), EINVAL);
     same!(fs::read_to_string("d/up").unwrap_or_default(), "12345");
     same!(works!(fs::symlink_metadata("link")).mode(), 0o120_777);
-    same!(works!(fs::metadata("link")).mode() & libc::S_IFMT, libc::S_IFREG);
+    same!(
+        works!(fs::metadata("link")).mode() & libc::S_IFMT,
+        libc::S_IFREG
+    );
     fails!(call!(SYS_symlink, c"x", c"link"), EEXIST);
     fails!(call!(SYS_symlink, c"", c"empty"), ENOENT);
     works!(call!(SYS_unlink, c"link"));
@@ -140,7 +172,14 @@ fn a_link_is_a_second_name() -> Outcome {
     works!(symlink("b", "l"));
     works!(call!(SYS_linkat, AT, c"l", AT, c"m", 0));
     holds!(works!(fs::symlink_metadata("m")).file_type().is_symlink());
-    works!(call!(SYS_linkat, AT, c"l", AT, c"n", libc::AT_SYMLINK_FOLLOW));
+    works!(call!(
+        SYS_linkat,
+        AT,
+        c"l",
+        AT,
+        c"n",
+        libc::AT_SYMLINK_FOLLOW
+    ));
     holds!(works!(fs::symlink_metadata("n")).file_type().is_file());
     Ok(())
 }
@@ -257,6 +296,9 @@ fn folders_are_listed_whole_and_in_pieces() -> Outcome {
         works!(fs::remove_file(works!(entry).path()));
     }
     works!(fs::remove_dir("d"));
-    same!(call!(SYS_getdents64, fd, &mut [0_u64; 64], 512), Err(crate::raw::Errno(libc::ENOENT)));
+    same!(
+        call!(SYS_getdents64, fd, &mut [0_u64; 64], 512),
+        Err(crate::raw::Errno(libc::ENOENT))
+    );
     Ok(())
 }

@@ -41,11 +41,21 @@ fn new_memory_is_zero_and_can_be_used() -> Outcome {
         poke(start.wrapping_add(page * PAGE), 1);
     }
     works!(call!(SYS_munmap, start, 64 * PAGE));
-    same!(in_child(|| i32::from(peek(start))), Status::Killed(libc::SIGSEGV));
+    same!(
+        in_child(|| i32::from(peek(start))),
+        Status::Killed(libc::SIGSEGV)
+    );
     Ok(())
 }
 
-fn mmap(address: usize, length: usize, protection: i32, flags: i32, fd: i32, offset: usize) -> Returned {
+fn mmap(
+    address: usize,
+    length: usize,
+    protection: i32,
+    flags: i32,
+    fd: i32,
+    offset: usize,
+) -> Returned {
     call!(SYS_mmap, address, length, protection, flags, fd, offset)
 }
 
@@ -56,8 +66,21 @@ fn impossible_mappings_are_refused() -> Outcome {
     fails!(mmap(0, PAGE, RW, libc::MAP_PRIVATE, -1, 0), EBADF);
     fails!(mmap(0, usize::MAX - PAGE, RW, anonymous, -1, 0), ENOMEM);
     fails!(mmap(0, 1 << 47, RW, anonymous, -1, 0), ENOMEM);
-    fails!(mmap(1, PAGE, RW, anonymous | libc::MAP_FIXED, -1, 0), EINVAL);
-    fails!(mmap(0x7fff_ffff_f000, PAGE, RW, anonymous | libc::MAP_FIXED, -1, 0), ENOMEM);
+    fails!(
+        mmap(1, PAGE, RW, anonymous | libc::MAP_FIXED, -1, 0),
+        EINVAL
+    );
+    fails!(
+        mmap(
+            0x7fff_ffff_f000,
+            PAGE,
+            RW,
+            anonymous | libc::MAP_FIXED,
+            -1,
+            0
+        ),
+        ENOMEM
+    );
     fails!(mmap(0, PAGE, RW, anonymous, -1, 1), EINVAL);
     let [reader, _writer] = pipe(0);
     fails!(mmap(0, PAGE, RW, libc::MAP_PRIVATE, reader, 0), ENODEV);
@@ -76,11 +99,17 @@ fn a_fixed_mapping_replaces_what_was_there() -> Outcome {
     }
     let middle = start.addr() + PAGE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    same!(mmap(middle, PAGE, RW, flags | libc::MAP_FIXED, -1, 0), Ok(middle));
+    same!(
+        mmap(middle, PAGE, RW, flags | libc::MAP_FIXED, -1, 0),
+        Ok(middle)
+    );
     same!(peek(start), 7);
     same!(peek(start.wrapping_add(PAGE)), 0);
     same!(peek(start.wrapping_add(2 * PAGE)), 7);
-    fails!(mmap(middle, PAGE, RW, flags | libc::MAP_FIXED_NOREPLACE, -1, 0), EEXIST);
+    fails!(
+        mmap(middle, PAGE, RW, flags | libc::MAP_FIXED_NOREPLACE, -1, 0),
+        EEXIST
+    );
     // A hint is followed if the place is free, and only then.
     works!(call!(SYS_munmap, middle, PAGE));
     same!(mmap(middle, PAGE, RW, flags, -1, 0), Ok(middle));
@@ -100,7 +129,10 @@ fn parts_can_be_unmapped() -> Outcome {
     works!(call!(SYS_munmap, start.wrapping_add(PAGE), PAGE));
     works!(call!(SYS_munmap, start.wrapping_add(3 * PAGE), 10));
     for (page, gone) in [(0, false), (1, true), (2, false), (3, true), (4, false)] {
-        same!((page, dies_at(start.wrapping_add(page * PAGE))), (page, gone));
+        same!(
+            (page, dies_at(start.wrapping_add(page * PAGE))),
+            (page, gone)
+        );
     }
     // Over all of it, holes included.
     works!(call!(SYS_munmap, start, 5 * PAGE));
@@ -111,7 +143,12 @@ fn parts_can_be_unmapped() -> Outcome {
 fn protection_changes_apply_to_parts() -> Outcome {
     let start = map(3 * PAGE, RW, libc::MAP_PRIVATE);
     poke(start.wrapping_add(PAGE), 5);
-    works!(call!(SYS_mprotect, start.wrapping_add(PAGE), PAGE, libc::PROT_READ));
+    works!(call!(
+        SYS_mprotect,
+        start.wrapping_add(PAGE),
+        PAGE,
+        libc::PROT_READ
+    ));
     let write_dies = |page: usize| {
         let status = in_child(|| {
             poke(start.wrapping_add(page * PAGE), 1);
@@ -119,17 +156,31 @@ fn protection_changes_apply_to_parts() -> Outcome {
         });
         status == Status::Killed(libc::SIGSEGV)
     };
-    same!([write_dies(0), write_dies(1), write_dies(2)], [false, true, false]);
+    same!(
+        [write_dies(0), write_dies(1), write_dies(2)],
+        [false, true, false]
+    );
     same!(peek(start.wrapping_add(PAGE)), 5);
-    works!(call!(SYS_mprotect, start.wrapping_add(PAGE), PAGE, libc::PROT_NONE));
+    works!(call!(
+        SYS_mprotect,
+        start.wrapping_add(PAGE),
+        PAGE,
+        libc::PROT_NONE
+    ));
     holds!(dies_at(start.wrapping_add(PAGE)));
     works!(call!(SYS_mprotect, start, 3 * PAGE, RW));
     same!(peek(start.wrapping_add(PAGE)), 5);
     poke(start.wrapping_add(PAGE), 6);
     // The part before a hole is changed all the same.
     works!(call!(SYS_munmap, start.wrapping_add(PAGE), PAGE));
-    fails!(call!(SYS_mprotect, start, 3 * PAGE, libc::PROT_NONE), ENOMEM);
-    same!([dies_at(start), dies_at(start.wrapping_add(2 * PAGE))], [true, false]);
+    fails!(
+        call!(SYS_mprotect, start, 3 * PAGE, libc::PROT_NONE),
+        ENOMEM
+    );
+    same!(
+        [dies_at(start), dies_at(start.wrapping_add(2 * PAGE))],
+        [true, false]
+    );
     Ok(())
 }
 
@@ -154,20 +205,45 @@ fn mappings_grow_and_move() -> Outcome {
     poke(start, 1);
     poke(start.wrapping_add(PAGE), 2);
     works!(call!(SYS_munmap, start.wrapping_add(2 * PAGE), 2 * PAGE));
-    same!(call!(SYS_mremap, start, 2 * PAGE, 3 * PAGE, 0), Ok(start.addr()));
+    same!(
+        call!(SYS_mremap, start, 2 * PAGE, 3 * PAGE, 0),
+        Ok(start.addr())
+    );
     same!(peek(start.wrapping_add(2 * PAGE)), 0);
-    same!(call!(SYS_mremap, start, 3 * PAGE, PAGE, 0), Ok(start.addr()));
+    same!(
+        call!(SYS_mremap, start, 3 * PAGE, PAGE, 0),
+        Ok(start.addr())
+    );
     holds!(dies_at(start.wrapping_add(PAGE)));
-    works!(mmap(start.addr() + PAGE, PAGE, RW, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED, -1, 0));
-    fails!(call!(SYS_mremap, start, PAGE, 2 * PAGE + (1 << 30), 0), ENOMEM);
-    let moved = works!(call!(SYS_mremap, start, PAGE, 100 * PAGE, libc::MREMAP_MAYMOVE));
+    works!(mmap(
+        start.addr() + PAGE,
+        PAGE,
+        RW,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+        -1,
+        0
+    ));
+    fails!(
+        call!(SYS_mremap, start, PAGE, 2 * PAGE + (1 << 30), 0),
+        ENOMEM
+    );
+    let moved = works!(call!(
+        SYS_mremap,
+        start,
+        PAGE,
+        100 * PAGE,
+        libc::MREMAP_MAYMOVE
+    ));
     let moved: *mut u8 = std::ptr::with_exposed_provenance_mut(moved);
     same!((peek(moved), peek(moved.wrapping_add(99 * PAGE))), (1, 0));
     holds!(moved == start || dies_at(start));
     let place = map(2 * PAGE, RW, libc::MAP_PRIVATE);
     poke(place, 9);
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-    same!(call!(SYS_mremap, moved, PAGE, PAGE, flags, place), Ok(place.addr()));
+    same!(
+        call!(SYS_mremap, moved, PAGE, PAGE, flags, place),
+        Ok(place.addr())
+    );
     same!(peek(place), 1);
     fails!(call!(SYS_mremap, 0x1000_0000, PAGE, PAGE, 0), EFAULT);
     fails!(call!(SYS_mremap, place, PAGE, 0, 0), EINVAL);
@@ -181,7 +257,11 @@ fn of_file(file: &fs::File, length: usize, protection: i32, flags: i32) -> Resul
 }
 
 fn open(name: &str) -> Result<fs::File, String> {
-    fs::OpenOptions::new().read(true).write(true).open(name).map_err(|error| error.to_string())
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(name)
+        .map_err(|error| error.to_string())
 }
 
 fn a_private_mapping_of_a_file_keeps_its_changes() -> Outcome {
@@ -208,11 +288,17 @@ fn a_shared_mapping_of_a_file_writes_it() -> Outcome {
     works!(std::os::unix::fs::FileExt::write_at(&file, b"Z", 3));
     same!(peek(start.wrapping_add(3)), b'Z');
     works!(call!(SYS_msync, start, 2 * PAGE, libc::MS_SYNC));
-    fails!(call!(SYS_msync, start, PAGE, libc::MS_SYNC | libc::MS_ASYNC), EINVAL);
-    same!(in_child(|| {
-        poke(start, b'c');
-        0
-    }), Status::Exited(0));
+    fails!(
+        call!(SYS_msync, start, PAGE, libc::MS_SYNC | libc::MS_ASYNC),
+        EINVAL
+    );
+    same!(
+        in_child(|| {
+            poke(start, b'c');
+            0
+        }),
+        Status::Exited(0)
+    );
     same!(peek(other), b'c');
     Ok(())
 }
@@ -250,7 +336,8 @@ fn rights_of_mappings_follow_the_descriptor() -> Outcome {
     works!(fs::write("a", "12345"));
     let reader = works!(fs::File::open("a"));
     let writer = works!(fs::OpenOptions::new().write(true).open("a"));
-    let try_map = |file: &fs::File, protection, flags| mmap(0, PAGE, protection, flags, file.as_raw_fd(), 0);
+    let try_map =
+        |file: &fs::File, protection, flags| mmap(0, PAGE, protection, flags, file.as_raw_fd(), 0);
     fails!(try_map(&reader, RW, libc::MAP_SHARED), EACCES);
     works!(try_map(&reader, RW, libc::MAP_PRIVATE));
     fails!(try_map(&writer, libc::PROT_READ, libc::MAP_SHARED), EACCES);
@@ -270,7 +357,15 @@ fn advice_drops_private_pages() -> Outcome {
     same!((peek(start), peek(start.wrapping_add(PAGE))), (0, 2));
     works!(call!(SYS_madvise, start, PAGE, libc::MADV_WILLNEED));
     fails!(call!(SYS_madvise, start, PAGE, 12345), EINVAL);
-    fails!(call!(SYS_madvise, start.wrapping_add(1), PAGE, libc::MADV_DONTNEED), EINVAL);
+    fails!(
+        call!(
+            SYS_madvise,
+            start.wrapping_add(1),
+            PAGE,
+            libc::MADV_DONTNEED
+        ),
+        EINVAL
+    );
     Ok(())
 }
 
@@ -288,8 +383,22 @@ fn residence_is_told() -> Outcome {
 fn the_address_space_is_limited() -> Outcome {
     let status = in_child(|| {
         let limited = call!(SYS_setrlimit, libc::RLIMIT_AS, &[64_u64 << 20, 64 << 20]);
-        let large = mmap(0, 100 << 20, RW, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
-        let small = mmap(0, 1 << 20, RW, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+        let large = mmap(
+            0,
+            100 << 20,
+            RW,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        let small = mmap(
+            0,
+            1 << 20,
+            RW,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
         let refused = large == Err(crate::raw::Errno(libc::ENOMEM));
         i32::from(limited.is_err() || !refused || small.is_err())
     });
@@ -300,7 +409,11 @@ fn the_address_space_is_limited() -> Outcome {
 #[inline(never)]
 fn deep(levels: u32) -> u32 {
     let space = std::hint::black_box([levels; 1000]);
-    if levels == 0 { space[999] } else { deep(levels - 1) + 1 + space[0] - levels }
+    if levels == 0 {
+        space[999]
+    } else {
+        deep(levels - 1) + 1 + space[0] - levels
+    }
 }
 
 fn the_stack_grows_on_demand() -> Outcome {
@@ -315,9 +428,18 @@ fn the_stack_grows_on_demand() -> Outcome {
 
 fn the_map_of_memory_is_listed() -> Outcome {
     let start = map(3 * PAGE, libc::PROT_READ, libc::MAP_PRIVATE);
-    works!(call!(SYS_mprotect, start.wrapping_add(PAGE), PAGE, libc::PROT_NONE));
+    works!(call!(
+        SYS_mprotect,
+        start.wrapping_add(PAGE),
+        PAGE,
+        libc::PROT_NONE
+    ));
     let maps = works!(fs::read_to_string("/proc/self/maps"));
-    let middle = format!("{:08x}-{:08x} ---p 00000000 00:00 0 ", start.addr() + PAGE, start.addr() + 2 * PAGE);
+    let middle = format!(
+        "{:08x}-{:08x} ---p 00000000 00:00 0 ",
+        start.addr() + PAGE,
+        start.addr() + 2 * PAGE
+    );
     holds!(maps.lines().any(|line| line.starts_with(&middle)), "{maps}");
     for part in ["[stack]", "[heap]", "r-xp "] {
         holds!(maps.contains(part), "{part}: {maps}");
@@ -328,7 +450,15 @@ fn the_map_of_memory_is_listed() -> Outcome {
 fn calls_use_memory_that_was_not_touched_yet() -> Outcome {
     let start = map(4 * PAGE, RW, libc::MAP_PRIVATE);
     let zero = works!(fs::File::open("/dev/zero"));
-    same!(call!(SYS_read, zero.as_raw_fd(), start.wrapping_add(100), 3 * PAGE), Ok(3 * PAGE));
+    same!(
+        call!(
+            SYS_read,
+            zero.as_raw_fd(),
+            start.wrapping_add(100),
+            3 * PAGE
+        ),
+        Ok(3 * PAGE)
+    );
     let [reader, writer] = pipe(0);
     let fresh = map(2 * PAGE, RW, libc::MAP_PRIVATE);
     same!(call!(SYS_write, writer, fresh, 2 * PAGE), Ok(2 * PAGE));
@@ -387,7 +517,11 @@ fn forked_memory_is_copied_in_both_directions() -> Outcome {
                     poke(start.wrapping_add(page * PAGE), 0xee);
                 }
                 let wrong = (0..PAGES).filter(|page| {
-                    let wanted = if page % 5 == number { 0xee } else { *page as u8 };
+                    let wanted = if page % 5 == number {
+                        0xee
+                    } else {
+                        *page as u8
+                    };
                     peek(start.wrapping_add(page * PAGE)) != wanted
                 });
                 i32::from(wrong.count() > 0)
@@ -402,7 +536,10 @@ fn forked_memory_is_copied_in_both_directions() -> Outcome {
         same!(wait(child), Status::Exited(0));
     }
     for page in 0..PAGES {
-        same!(peek(start.wrapping_add(page * PAGE)), (page as u8).wrapping_add(1));
+        same!(
+            peek(start.wrapping_add(page * PAGE)),
+            (page as u8).wrapping_add(1)
+        );
     }
     Ok(())
 }

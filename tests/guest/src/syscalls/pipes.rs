@@ -66,7 +66,10 @@ fn a_full_pipe_blocks_or_refuses() -> Outcome {
     // A large write takes what fits.
     works!(call!(SYS_read, reader, &mut buffer, 4096));
     let large = vec![1_u8; 100_000];
-    same!(call!(SYS_write, writer, large.as_ptr(), large.len()), Ok(4096));
+    same!(
+        call!(SYS_write, writer, large.as_ptr(), large.len()),
+        Ok(4096)
+    );
     // A blocked writer continues when there is place.
     works!(call!(SYS_fcntl, writer, libc::F_SETFL, 0));
     let child = fork(|| i32::from(call!(SYS_write, writer, &page, 4096) != Ok(4096)));
@@ -122,7 +125,10 @@ fn small_writes_are_not_torn() -> Outcome {
         same!(wait(child), Status::Exited(0));
     }
     same!(all.len(), 4 * 60 * 500);
-    holds!(all.chunks(500).all(|block| block.iter().all(|byte| *byte == block[0])));
+    holds!(
+        all.chunks(500)
+            .all(|block| block.iter().all(|byte| *byte == block[0]))
+    );
     Ok(())
 }
 
@@ -134,9 +140,15 @@ fn the_size_can_be_asked_and_changed() -> Outcome {
     same!(call!(SYS_write, writer, &block, 8192), Ok(8192));
     fails!(call!(SYS_write, writer, &block, 1), EAGAIN);
     fails!(call!(SYS_fcntl, writer, libc::F_SETPIPE_SZ, 4096), EBUSY);
-    same!(call!(SYS_fcntl, writer, libc::F_SETPIPE_SZ, 131_072), Ok(131_072));
+    same!(
+        call!(SYS_fcntl, writer, libc::F_SETPIPE_SZ, 131_072),
+        Ok(131_072)
+    );
     let file = works!(fs::File::create("a"));
-    fails!(call!(SYS_fcntl, file.as_raw_fd(), libc::F_GETPIPE_SZ), EBADF);
+    fails!(
+        call!(SYS_fcntl, file.as_raw_fd(), libc::F_GETPIPE_SZ),
+        EBADF
+    );
     Ok(())
 }
 
@@ -185,7 +197,10 @@ fn a_fifo_connects_by_its_name() -> Outcome {
 
 fn a_fifo_without_a_partner_can_be_refused() -> Outcome {
     works!(call!(SYS_mknod, c"fifo", libc::S_IFIFO | 0o600, 0));
-    fails!(call!(SYS_open, c"fifo", libc::O_WRONLY | NONBLOCK, 0), ENXIO);
+    fails!(
+        call!(SYS_open, c"fifo", libc::O_WRONLY | NONBLOCK, 0),
+        ENXIO
+    );
     let reader = works!(call!(SYS_open, c"fifo", libc::O_RDONLY | NONBLOCK, 0));
     same!(call!(SYS_read, reader, &mut 0_u8, 1), Ok(0));
     let writer = works!(call!(SYS_open, c"fifo", libc::O_WRONLY | NONBLOCK, 0));
@@ -200,7 +215,11 @@ fn a_fifo_without_a_partner_can_be_refused() -> Outcome {
 
 /// `struct pollfd`.
 fn entry(fd: i32, events: i16) -> libc::pollfd {
-    libc::pollfd { fd, events, revents: 0x5555 }
+    libc::pollfd {
+        fd,
+        events,
+        revents: 0x5555,
+    }
 }
 
 const IN: i16 = libc::POLLIN;
@@ -266,12 +285,21 @@ fn ppoll_changes_the_mask_while_it_waits() -> Outcome {
     crate::raw::set_mask(libc::SIG_BLOCK, mask);
     works!(call!(SYS_kill, std::process::id(), libc::SIGUSR1));
     let mut list = [entry(reader, IN)];
-    same!(call!(SYS_ppoll, &mut list, 1, &[0_u64, 1_000_000], 0, 8), Ok(0));
+    same!(
+        call!(SYS_ppoll, &mut list, 1, &[0_u64, 1_000_000], 0, 8),
+        Ok(0)
+    );
     same!(CAUGHT.load(std::sync::atomic::Ordering::Relaxed), 0);
     fails!(call!(SYS_ppoll, &mut list, 1, 0, &0_u64, 8), EINTR);
-    same!(CAUGHT.load(std::sync::atomic::Ordering::Relaxed), libc::SIGUSR1);
+    same!(
+        CAUGHT.load(std::sync::atomic::Ordering::Relaxed),
+        libc::SIGUSR1
+    );
     same!(crate::raw::set_mask(libc::SIG_BLOCK, 0), mask);
-    fails!(call!(SYS_ppoll, &mut list, 1, &[0_u64, 1_000_000_000], 0, 8), EINVAL);
+    fails!(
+        call!(SYS_ppoll, &mut list, 1, &[0_u64, 1_000_000_000], 0, 8),
+        EINVAL
+    );
     Ok(())
 }
 
@@ -295,7 +323,10 @@ fn select_marks_what_is_ready() -> Outcome {
     same!(ask(), (Ok(1), set(&[]), set(&[writer])));
     works!(call!(SYS_write, writer, c"x", 1));
     same!(ask(), (Ok(3), set(&[reader, 100]), set(&[writer])));
-    fails!(call!(SYS_select, 101, &mut set(&[99]), 0, 0, &mut [0_u64; 2]), EBADF);
+    fails!(
+        call!(SYS_select, 101, &mut set(&[99]), 0, 0, &mut [0_u64; 2]),
+        EBADF
+    );
     fails!(call!(SYS_select, -1, 0, 0, 0, 0), EINVAL);
     fails!(call!(SYS_select, 0, 0, 0, 0, &mut [0_i64, -1]), EINVAL);
     Ok(())
@@ -310,12 +341,18 @@ fn select_is_woken() -> Outcome {
     });
     let mut read = set(&[reader]);
     let mut time = [20_u64, 0];
-    same!(call!(SYS_select, reader + 1, &mut read, 0, 0, &mut time), Ok(1));
+    same!(
+        call!(SYS_select, reader + 1, &mut read, 0, 0, &mut time),
+        Ok(1)
+    );
     // Linux writes back what was left.
     holds!(time[0] < 20, "{time:?}");
     wait(child);
     let start = now();
-    same!(call!(SYS_pselect6, 0, 0, 0, 0, &[0_u64, 20_000_000], 0), Ok(0));
+    same!(
+        call!(SYS_pselect6, 0, 0, 0, 0, &[0_u64, 20_000_000], 0),
+        Ok(0)
+    );
     holds!(now() - start >= 20_000_000);
     Ok(())
 }
@@ -343,7 +380,10 @@ fn much_data_flows_between_processes() -> Outcome {
         if got == 0 {
             break;
         }
-        let right = buffer[..got].iter().enumerate().all(|(at, byte)| *byte == ((received + at) % 70_001) as u8);
+        let right = buffer[..got]
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| *byte == ((received + at) % 70_001) as u8);
         holds!(right, "after {received}");
         received += got;
     }

@@ -56,7 +56,10 @@ fn a_childs_memory_is_its_own() -> Outcome {
         i32::from(!saw)
     });
     same!(status, Status::Exited(0));
-    same!((peek(private), peek(shared), peek(shared.wrapping_add(4096))), (1, 2, 3));
+    same!(
+        (peek(private), peek(shared), peek(shared.wrapping_add(4096))),
+        (1, 2, 3)
+    );
     // The parent's later writes are not the child's either.
     let [reader, writer] = pipe(0);
     let child = fork(|| {
@@ -112,10 +115,23 @@ fn waitid_tells_and_can_leave_the_child() -> Outcome {
     let mut info = [0_i32; 32];
     let look = libc::WEXITED | libc::WNOWAIT;
     works!(call!(SYS_waitid, libc::P_PID, child, &mut info, look, 0));
-    same!((info[0], info[2], info[4], info[6]), (libc::SIGCHLD, 1, child, 6));
-    works!(call!(SYS_waitid, libc::P_ALL, 0, &mut info, libc::WEXITED, 0));
+    same!(
+        (info[0], info[2], info[4], info[6]),
+        (libc::SIGCHLD, 1, child, 6)
+    );
+    works!(call!(
+        SYS_waitid,
+        libc::P_ALL,
+        0,
+        &mut info,
+        libc::WEXITED,
+        0
+    ));
     same!(info[4], child);
-    fails!(call!(SYS_waitid, libc::P_ALL, 0, &mut info, libc::WEXITED, 0), ECHILD);
+    fails!(
+        call!(SYS_waitid, libc::P_ALL, 0, &mut info, libc::WEXITED, 0),
+        ECHILD
+    );
     fails!(call!(SYS_waitid, libc::P_ALL, 0, &mut info, 0, 0), EINVAL);
     Ok(())
 }
@@ -123,7 +139,14 @@ fn waitid_tells_and_can_leave_the_child() -> Outcome {
 fn a_dead_child_is_a_zombie_until_somebody_waits() -> Outcome {
     let child = fork(|| 0);
     let mut info = [0_i32; 32];
-    works!(call!(SYS_waitid, libc::P_PID, child, &mut info, libc::WEXITED | libc::WNOWAIT, 0));
+    works!(call!(
+        SYS_waitid,
+        libc::P_PID,
+        child,
+        &mut info,
+        libc::WEXITED | libc::WNOWAIT,
+        0
+    ));
     same!(crate::raw::state_of(child), Some('Z'));
     works!(call!(SYS_kill, child, 0));
     wait(child);
@@ -259,9 +282,18 @@ fn limits_are_kept() -> Outcome {
     works!(call!(SYS_getrlimit, libc::RLIMIT_STACK, &mut limit));
     same!(limit[0], 8 << 20);
     works!(call!(SYS_setrlimit, libc::RLIMIT_CORE, &[100_u64, 200]));
-    works!(call!(SYS_prlimit64, 0, libc::RLIMIT_CORE, &[50_u64, 150], &mut limit));
+    works!(call!(
+        SYS_prlimit64,
+        0,
+        libc::RLIMIT_CORE,
+        &[50_u64, 150],
+        &mut limit
+    ));
     same!(limit, [100, 200]);
-    fails!(call!(SYS_setrlimit, libc::RLIMIT_CORE, &[300_u64, 200]), EINVAL);
+    fails!(
+        call!(SYS_setrlimit, libc::RLIMIT_CORE, &[300_u64, 200]),
+        EINVAL
+    );
     fails!(call!(SYS_setrlimit, 16, &[300_u64, 400]), EINVAL);
     fails!(call!(SYS_prlimit64, 4_000_000, 0, 0, &mut limit), ESRCH);
     let status = in_child(|| {
@@ -296,11 +328,18 @@ fn usage_is_counted() -> Outcome {
 }
 
 fn names_and_death_signals_are_set() -> Outcome {
-    works!(call!(SYS_prctl, libc::PR_SET_NAME, c"a name that is too long"));
+    works!(call!(
+        SYS_prctl,
+        libc::PR_SET_NAME,
+        c"a name that is too long"
+    ));
     let mut name = [0_u8; 16];
     works!(call!(SYS_prctl, libc::PR_GET_NAME, &mut name));
     same!(&name, b"a name that is \0");
-    same!(fs::read_to_string("/proc/self/comm").unwrap_or_default(), "a name that is \n");
+    same!(
+        fs::read_to_string("/proc/self/comm").unwrap_or_default(),
+        "a name that is \n"
+    );
     let [reader, writer] = pipe(0);
     let child = fork(|| {
         let _ = call!(SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGTERM);
@@ -332,7 +371,10 @@ fn nice_values_are_kept() -> Outcome {
     same!(call!(SYS_getpriority, libc::PRIO_PROCESS, me()), Ok(15));
     works!(call!(SYS_setpriority, libc::PRIO_PROCESS, 0, 100));
     same!(call!(SYS_getpriority, libc::PRIO_PROCESS, 0), Ok(1));
-    same!(in_child(|| i32::from(call!(SYS_getpriority, 0, 0) != Ok(1))), Status::Exited(0));
+    same!(
+        in_child(|| i32::from(call!(SYS_getpriority, 0, 0) != Ok(1))),
+        Status::Exited(0)
+    );
     fails!(call!(SYS_getpriority, 3, 0), EINVAL);
     fails!(call!(SYS_getpriority, 0, 4_000_000), ESRCH);
     same!(call!(SYS_sched_getscheduler, 0), Ok(0));
@@ -359,7 +401,10 @@ fn the_affinity_names_the_processors() -> Outcome {
 fn the_system_is_described() -> Outcome {
     let mut names = [0_u8; 65 * 6];
     works!(call!(SYS_uname, &mut names));
-    same!((&names[..6], &names[65 * 4..65 * 4 + 7]), (&b"Linux\0"[..], &b"x86_64\0"[..]));
+    same!(
+        (&names[..6], &names[65 * 4..65 * 4 + 7]),
+        (&b"Linux\0"[..], &b"x86_64\0"[..])
+    );
     let mut info = [0_u64; 14];
     works!(call!(SYS_sysinfo, &mut info));
     holds!(info[4] > 1 << 23 && info[5] <= info[4], "{info:?}");

@@ -53,7 +53,10 @@ extern "C" fn note(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void
     VALUE.store(value, Ordering::Relaxed);
     COUNT.fetch_add(1, Ordering::Relaxed);
     let before = ORDER.load(Ordering::Relaxed);
-    ORDER.store(before << 8 | u64::from(signal.cast_unsigned()), Ordering::Relaxed);
+    ORDER.store(
+        before << 8 | u64::from(signal.cast_unsigned()),
+        Ordering::Relaxed,
+    );
 }
 
 fn count() -> i32 {
@@ -77,17 +80,40 @@ fn queue(signal: i32, value: usize) -> Outcome {
 fn a_signal_runs_its_handler_with_what_was_sent() -> Outcome {
     on_signal(libc::SIGUSR1, note, 0);
     works!(call!(SYS_kill, me(), libc::SIGUSR1));
-    same!((count(), CODE.load(Ordering::Relaxed), SENDER.load(Ordering::Relaxed)), (1, 0, me()));
+    same!(
+        (
+            count(),
+            CODE.load(Ordering::Relaxed),
+            SENDER.load(Ordering::Relaxed)
+        ),
+        (1, 0, me())
+    );
     works!(call!(SYS_tgkill, me(), me(), libc::SIGUSR1));
     same!((count(), CODE.load(Ordering::Relaxed)), (2, -6));
     queue(libc::SIGUSR1, 0x1234_5678_9abc)?;
-    same!((count(), CODE.load(Ordering::Relaxed), VALUE.load(Ordering::Relaxed)), (3, -1, 0x1234_5678_9abc));
+    same!(
+        (
+            count(),
+            CODE.load(Ordering::Relaxed),
+            VALUE.load(Ordering::Relaxed)
+        ),
+        (3, -1, 0x1234_5678_9abc)
+    );
     Ok(())
 }
 
 fn signals_do_what_they_do_by_default() -> Outcome {
     for signal in 1..=64 {
-        if [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, 32, 33].contains(&signal) {
+        if [
+            libc::SIGSTOP,
+            libc::SIGTSTP,
+            libc::SIGTTIN,
+            libc::SIGTTOU,
+            32,
+            33,
+        ]
+        .contains(&signal)
+        {
             continue;
         }
         let status = in_child(|| {
@@ -123,7 +149,12 @@ fn ignored_signals_are_lost() -> Outcome {
 
 fn two_signals_cannot_be_caught_or_blocked() -> Outcome {
     for signal in [libc::SIGKILL, libc::SIGSTOP] {
-        let action = [note as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize, 0, 0, 0];
+        let action = [
+            note as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize,
+            0,
+            0,
+            0,
+        ];
         fails!(call!(SYS_rt_sigaction, signal, &action, 0, 8), EINVAL);
         works!(call!(SYS_rt_sigaction, signal, 0, &mut [0_usize; 4], 8));
     }
@@ -163,7 +194,10 @@ extern "C" fn send_both(signal: i32, _: *mut libc::siginfo_t, _: *mut libc::c_vo
     let other = call!(SYS_kill, me(), libc::SIGUSR2);
     let failed = mine.is_err() || other.is_err();
     // The others run only after this one.
-    COUNT.store(if failed { -100 } else { count() * 10 + 1 }, Ordering::Relaxed);
+    COUNT.store(
+        if failed { -100 } else { count() * 10 + 1 },
+        Ordering::Relaxed,
+    );
     set_disposition(signal, libc::SIG_IGN, 0, &[]);
 }
 
@@ -241,22 +275,40 @@ fn a_wait_takes_signals_without_a_handler() -> Outcome {
     queue(36, 77)?;
     works!(call!(SYS_kill, me(), libc::SIGUSR1));
     let mut info = [0_i32; 32];
-    same!(call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8), Ok(10));
+    same!(
+        call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8),
+        Ok(10)
+    );
     same!((info[0], info[2], info[4]), (10, 0, me()));
-    same!(call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8), Ok(36));
+    same!(
+        call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8),
+        Ok(36)
+    );
     same!((info[0], info[2], info[6]), (36, -1, 77));
-    fails!(call!(SYS_rt_sigtimedwait, &signals, 0, &[0_u64; 2], 8), EAGAIN);
+    fails!(
+        call!(SYS_rt_sigtimedwait, &signals, 0, &[0_u64; 2], 8),
+        EAGAIN
+    );
     let start = now();
-    fails!(call!(SYS_rt_sigtimedwait, &signals, 0, &[0_u64, 30_000_000], 8), EAGAIN);
+    fails!(
+        call!(SYS_rt_sigtimedwait, &signals, 0, &[0_u64, 30_000_000], 8),
+        EAGAIN
+    );
     holds!(now() - start >= 30_000_000);
-    fails!(call!(SYS_rt_sigtimedwait, &signals, 0, &[0_u64, 1_000_000_000], 8), EINVAL);
+    fails!(
+        call!(SYS_rt_sigtimedwait, &signals, 0, &[0_u64, 1_000_000_000], 8),
+        EINVAL
+    );
     // Woken by a child.
     let parent = me();
     let child = fork(|| {
         wait_until_asleep(parent);
         i32::from(call!(SYS_kill, parent, libc::SIGUSR1).is_err())
     });
-    same!(call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8), Ok(10));
+    same!(
+        call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8),
+        Ok(10)
+    );
     same!((wait(child), info[4]), (Status::Exited(0), child));
     Ok(())
 }
@@ -332,7 +384,10 @@ fn stopping_and_continuing_are_told_to_the_parent() -> Outcome {
         7
     });
     let options = libc::WUNTRACED | libc::WCONTINUED;
-    same!(wait_with(child, options), Ok((child, Status::Stopped(libc::SIGSTOP))));
+    same!(
+        wait_with(child, options),
+        Ok((child, Status::Stopped(libc::SIGSTOP)))
+    );
     same!(crate::raw::state_of(child), Some('T'));
     same!(call!(SYS_wait4, child, 0, libc::WNOHANG, 0), Ok(0));
     // A stopped process keeps its signals until it continues; only SIGKILL is for at once.
@@ -343,7 +398,10 @@ fn stopping_and_continuing_are_told_to_the_parent() -> Outcome {
         let _ = call!(SYS_kill, me(), libc::SIGTSTP);
         7
     });
-    same!(wait_with(child, options), Ok((child, Status::Stopped(libc::SIGTSTP))));
+    same!(
+        wait_with(child, options),
+        Ok((child, Status::Stopped(libc::SIGTSTP)))
+    );
     works!(call!(SYS_kill, child, libc::SIGTERM));
     same!(call!(SYS_wait4, child, 0, libc::WNOHANG, 0), Ok(0));
     works!(call!(SYS_kill, child, libc::SIGKILL));
@@ -356,11 +414,18 @@ fn the_parent_is_told_of_a_childs_end() -> Outcome {
     set_mask(libc::SIG_BLOCK, signals);
     for (work, code, status) in [
         ((|| 7) as fn() -> i32, 1, 7),
-        (|| i32::from(call!(SYS_kill, std::process::id(), libc::SIGTERM).is_err()), 2, 15),
+        (
+            || i32::from(call!(SYS_kill, std::process::id(), libc::SIGTERM).is_err()),
+            2,
+            15,
+        ),
     ] {
         let child = fork(work);
         let mut info = [0_i32; 32];
-        same!(call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8), Ok(17));
+        same!(
+            call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8),
+            Ok(17)
+        );
         same!((info[2], info[4], info[6]), (code, child, status));
         wait(child);
     }
@@ -439,7 +504,10 @@ extern "C" fn note_stack(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) 
     let _ = call!(SYS_sigaltstack, 0, &mut stack);
     CODE.store(stack[1] as i32, Ordering::Relaxed);
     // It cannot be exchanged while it is in use.
-    COUNT.store(i32::from(call!(SYS_sigaltstack, &[0_usize, 0, 100_000], 0).is_err()), Ordering::Relaxed);
+    COUNT.store(
+        i32::from(call!(SYS_sigaltstack, &[0_usize, 0, 100_000], 0).is_err()),
+        Ordering::Relaxed,
+    );
 }
 
 fn the_other_stack_is_used_and_left() -> Outcome {
@@ -477,7 +545,12 @@ fn a_broken_pipe_kills_or_is_told() -> Outcome {
 fn all_registers_survive_a_handler() -> Outcome {
     on_signal(libc::SIGALRM, note, 0);
     // A timer that strikes anywhere in the sum, which fills general and vector registers.
-    works!(call!(SYS_setitimer, libc::ITIMER_REAL, &[0_u64, 2000, 0, 2000], 0));
+    works!(call!(
+        SYS_setitimer,
+        libc::ITIMER_REAL,
+        &[0_u64, 2000, 0, 2000],
+        0
+    ));
     let mut floats = [1.0_f64, 2.0, 3.0, 4.0];
     let mut sum = 0_u64;
     let start = now();
@@ -490,7 +563,13 @@ fn all_registers_survive_a_handler() -> Outcome {
                 *float = std::hint::black_box(*float) + 0.5;
             }
         }
-        same!((sum, floats), (6_815_359_206_200_444_688, [10001.0, 10002.0, 10003.0, 10004.0]));
+        same!(
+            (sum, floats),
+            (
+                6_815_359_206_200_444_688,
+                [10001.0, 10002.0, 10003.0, 10004.0]
+            )
+        );
     }
     works!(call!(SYS_setitimer, libc::ITIMER_REAL, &[0_u64; 4], 0));
     holds!(count() >= 20, "{} strokes, {sum} {floats:?}", count());

@@ -2,8 +2,8 @@
 
 use crate::check::{Check, Outcome, fails, holds, same, table, works};
 use crate::raw::{
-    Errno, Status, call, fork, in_child, on_signal, pipe, set_disposition, wait,
-    wait_until_asleep, wait_with,
+    Errno, Status, call, fork, in_child, on_signal, pipe, set_disposition, wait, wait_until_asleep,
+    wait_with,
 };
 
 pub const CHECKS: &[Check] = table![
@@ -49,10 +49,16 @@ fn the_settings_are_the_usual_ones() -> Outcome {
     let found = settings(open(libc::O_NOCTTY)?)?;
     let input = libc::ICRNL | libc::IXON;
     same!(found.input & input, input);
-    same!(found.output & (libc::OPOST | libc::ONLCR), libc::OPOST | libc::ONLCR);
+    same!(
+        found.output & (libc::OPOST | libc::ONLCR),
+        libc::OPOST | libc::ONLCR
+    );
     let local = libc::ISIG | libc::ICANON | libc::ECHO | libc::ECHOE | libc::ECHOK | libc::IEXTEN;
     same!(found.local & local, local);
-    same!(found.control & (libc::CSIZE | libc::CREAD), libc::CS8 | libc::CREAD);
+    same!(
+        found.control & (libc::CSIZE | libc::CREAD),
+        libc::CS8 | libc::CREAD
+    );
     // Ctrl-C, Ctrl-\, delete, Ctrl-U, Ctrl-D, time 0, min 1.
     same!(found.characters[..7], [3, 28, 127, 21, 4, 0, 1]);
     Ok(())
@@ -110,7 +116,8 @@ fn a_session_leader_takes_the_terminal() -> Outcome {
         let asked = call!(SYS_ioctl, fd, libc::TIOCGSID, &mut session);
         let named = call!(SYS_open, c"/dev/tty", libc::O_RDWR, 0);
         let given_up = call!(SYS_ioctl, fd, libc::TIOCNOTTY);
-        i32::from(asked.is_err() || session as usize != me() || named.is_err()) + 2 * i32::from(given_up.is_err())
+        i32::from(asked.is_err() || session as usize != me() || named.is_err())
+            + 2 * i32::from(given_up.is_err())
     });
     // Giving it up hangs up the foreground group, of which the leader is.
     same!(status, Status::Killed(libc::SIGHUP));
@@ -125,7 +132,8 @@ fn a_session_leader_takes_the_terminal() -> Outcome {
 fn the_foreground_group_is_chosen() -> Outcome {
     let status = with_terminal(|fd| {
         let mut group = 0_i32;
-        let mut good = call!(SYS_ioctl, fd, libc::TIOCGPGRP, &mut group).is_ok() && group as usize == me();
+        let mut good =
+            call!(SYS_ioctl, fd, libc::TIOCGPGRP, &mut group).is_ok() && group as usize == me();
         let child = fork(|| {
             let _ = call!(SYS_pause);
             0
@@ -164,7 +172,8 @@ fn background(work: impl FnOnce() -> i32) -> (Status, Status) {
 fn background_processes_are_stopped_when_they_read() -> Outcome {
     let status = with_terminal(|fd| {
         let (first, end) = background(|| i32::from(call!(SYS_read, fd, &mut 0_u8, 1).is_err()));
-        let stopped = first == Status::Stopped(libc::SIGTTIN) && end == Status::Killed(libc::SIGKILL);
+        let stopped =
+            first == Status::Stopped(libc::SIGTTIN) && end == Status::Killed(libc::SIGKILL);
         let (ignoring, _) = background(|| {
             set_disposition(libc::SIGTTIN, libc::SIG_IGN, 0, &[]);
             i32::from(call!(SYS_read, fd, &mut 0_u8, 1) != Err(Errno(libc::EIO)))
@@ -187,7 +196,8 @@ fn background_processes_may_write_unless_forbidden() -> Outcome {
         good &= first == Status::Stopped(libc::SIGTTOU);
         // Changing the settings stops in any case.
         good &= call!(SYS_ioctl, fd, libc::TCSETS, &before).is_ok();
-        let (first, _) = background(|| i32::from(call!(SYS_ioctl, fd, libc::TCSETS, &before).is_err()));
+        let (first, _) =
+            background(|| i32::from(call!(SYS_ioctl, fd, libc::TCSETS, &before).is_err()));
         good &= first == Status::Stopped(libc::SIGTTOU);
         i32::from(!good)
     });
@@ -222,7 +232,8 @@ fn a_hang_up_of_the_leader_reaches_the_foreground() -> Outcome {
 
 /// Puts a text into the terminal's input, as if it were typed.
 fn type_in(fd: usize, text: &[u8]) -> bool {
-    text.iter().all(|byte| call!(SYS_ioctl, fd, libc::TIOCSTI, byte).is_ok())
+    text.iter()
+        .all(|byte| call!(SYS_ioctl, fd, libc::TIOCSTI, byte).is_ok())
 }
 
 fn typed_input_can_be_simulated_and_read() -> Outcome {

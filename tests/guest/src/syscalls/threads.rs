@@ -44,7 +44,15 @@ fn threads_share_memory_and_descriptors() -> Outcome {
 }
 
 fn futex(word: &AtomicU32, operation: i32, value: u32) -> Result<usize, Errno> {
-    call!(SYS_futex, word, operation | libc::FUTEX_PRIVATE_FLAG, value, 0, 0, 0)
+    call!(
+        SYS_futex,
+        word,
+        operation | libc::FUTEX_PRIVATE_FLAG,
+        value,
+        0,
+        0,
+        0
+    )
 }
 
 fn a_futex_waits_only_for_its_value() -> Outcome {
@@ -60,25 +68,65 @@ fn a_futex_waits_only_for_its_value() -> Outcome {
 fn a_futex_times_out() -> Outcome {
     let word = AtomicU32::new(5);
     let start = now();
-    fails!(call!(SYS_futex, &word, libc::FUTEX_WAIT | 128, 5, &[0_u64, 20_000_000]), ETIMEDOUT);
+    fails!(
+        call!(
+            SYS_futex,
+            &word,
+            libc::FUTEX_WAIT | 128,
+            5,
+            &[0_u64, 20_000_000]
+        ),
+        ETIMEDOUT
+    );
     holds!(now() - start >= 20_000_000);
     let end = now() + 20_000_000;
     let moment = [end / 1_000_000_000, end % 1_000_000_000];
-    fails!(call!(SYS_futex, &word, libc::FUTEX_WAIT_BITSET | 128, 5, &moment, 0, u32::MAX), ETIMEDOUT);
+    fails!(
+        call!(
+            SYS_futex,
+            &word,
+            libc::FUTEX_WAIT_BITSET | 128,
+            5,
+            &moment,
+            0,
+            u32::MAX
+        ),
+        ETIMEDOUT
+    );
     holds!(now() >= end);
-    fails!(call!(SYS_futex, &word, libc::FUTEX_WAIT | 128, 5, &[0_u64, 1_000_000_000]), EINVAL);
-    fails!(call!(SYS_futex, &word, libc::FUTEX_WAIT_BITSET | 128, 5, 0, 0, 0), EINVAL);
+    fails!(
+        call!(
+            SYS_futex,
+            &word,
+            libc::FUTEX_WAIT | 128,
+            5,
+            &[0_u64, 1_000_000_000]
+        ),
+        EINVAL
+    );
+    fails!(
+        call!(SYS_futex, &word, libc::FUTEX_WAIT_BITSET | 128, 5, 0, 0, 0),
+        EINVAL
+    );
     Ok(())
 }
 
 /// Threads that wait at `word` with `bits`; each adds one to `woken` when it goes on.
-fn waiters(count: usize, word: &Arc<AtomicU32>, woken: &Arc<AtomicUsize>, bits: u32) -> Vec<thread::JoinHandle<()>> {
+fn waiters(
+    count: usize,
+    word: &Arc<AtomicU32>,
+    woken: &Arc<AtomicUsize>,
+    bits: u32,
+) -> Vec<thread::JoinHandle<()>> {
     let ready = Arc::new(AtomicUsize::new(0));
     let threads = (0..count)
         .map(|_| {
             let (word, woken, ready) = (Arc::clone(word), Arc::clone(woken), Arc::clone(&ready));
             thread::spawn(move || {
-                ready.store(usize::try_from(call!(SYS_gettid).unwrap_or(0)).unwrap_or(0), Ordering::SeqCst);
+                ready.store(
+                    usize::try_from(call!(SYS_gettid).unwrap_or(0)).unwrap_or(0),
+                    Ordering::SeqCst,
+                );
                 let operation = libc::FUTEX_WAIT_BITSET | 128;
                 let _ = call!(SYS_futex, &*word, operation, 0, 0, 0, bits);
                 woken.fetch_add(1, Ordering::SeqCst);
@@ -128,8 +176,14 @@ fn requeueing_moves_waiters() -> Outcome {
     let other = AtomicU32::new(0);
     let threads = waiters(4, &word, &woken, u32::MAX);
     let operation = libc::FUTEX_CMP_REQUEUE | 128;
-    fails!(call!(SYS_futex, &*word, operation, 1, 100, &other, 5), EAGAIN);
-    same!(call!(SYS_futex, &*word, operation, 1, 100, &other, 0), Ok(4));
+    fails!(
+        call!(SYS_futex, &*word, operation, 1, 100, &other, 5),
+        EAGAIN
+    );
+    same!(
+        call!(SYS_futex, &*word, operation, 1, 100, &other, 0),
+        Ok(4)
+    );
     holds!(until(&woken, 1));
     same!(futex(&word, libc::FUTEX_WAKE, 100), Ok(0));
     same!(futex(&other, libc::FUTEX_WAKE, 100), Ok(3));
@@ -155,7 +209,17 @@ fn bits_choose_who_is_woken() -> Outcome {
     let (word, woken) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicUsize::new(0)));
     let first = waiters(2, &word, &woken, 1);
     let second = waiters(1, &word, &woken, 2);
-    let wake = |bits: u32| call!(SYS_futex, &*word, libc::FUTEX_WAKE_BITSET | 128, 100, 0, 0, bits);
+    let wake = |bits: u32| {
+        call!(
+            SYS_futex,
+            &*word,
+            libc::FUTEX_WAKE_BITSET | 128,
+            100,
+            0,
+            0,
+            bits
+        )
+    };
     same!((wake(4), wake(2)), (Ok(0), Ok(1)));
     holds!(until(&woken, 1));
     same!(wake(3), Ok(2));
@@ -172,7 +236,9 @@ fn mutexes_keep_others_out() -> Outcome {
             let total = Arc::clone(&total);
             thread::spawn(move || {
                 for _ in 0..5000 {
-                    let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut total = total
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     *total = std::hint::black_box(*total) + 1;
                 }
             })
@@ -192,7 +258,9 @@ fn condition_variables_pass_a_ball() -> Outcome {
             thread::spawn(move || {
                 for _ in 0..ROUNDS {
                     let (count, changed) = &*ball;
-                    let lock = count.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let lock = count
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     let mut count = changed
                         .wait_while(lock, |count| *count % 2 != me)
                         .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -220,7 +288,10 @@ fn many_threads_come_and_go() -> Outcome {
             })
             .collect();
         barrier.wait();
-        let sum: u64 = threads.into_iter().filter_map(|thread| thread.join().ok()).sum();
+        let sum: u64 = threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .sum();
         same!(sum, 190);
     }
     Ok(())
@@ -232,7 +303,11 @@ fn threads_have_names_and_numbers() -> Outcome {
     let body = || {
         let number = call!(SYS_gettid).unwrap_or(0);
         let comm = std::fs::read_to_string(format!("/proc/self/task/{number}/comm"));
-        (number, std::process::id() as usize, comm.unwrap_or_default())
+        (
+            number,
+            std::process::id() as usize,
+            comm.unwrap_or_default(),
+        )
     };
     let made = works!(thread::Builder::new().name("worker".into()).spawn(body));
     let (number, process, name) = works!(made.join().map_err(|_| "panic"));
@@ -276,7 +351,11 @@ fn forever() {
 fn the_end_of_the_process_ends_all_threads() -> Outcome {
     let status = in_child(|| {
         thread::spawn(forever);
-        thread::spawn(|| loop { std::hint::spin_loop() });
+        thread::spawn(|| {
+            loop {
+                std::hint::spin_loop()
+            }
+        });
         let _ = thread::spawn(|| call!(SYS_exit_group, 7)).join();
         9
     });
@@ -323,7 +402,10 @@ fn a_signal_for_a_thread_reaches_that_thread() -> Outcome {
     same!(waiting.join().ok(), Some(Err(Errno(libc::EINTR))));
     same!(CAUGHT_BY.load(Ordering::SeqCst), number);
     works!(call!(SYS_tkill, std::process::id(), libc::SIGUSR1));
-    same!(CAUGHT_BY.load(Ordering::SeqCst), std::process::id() as usize);
+    same!(
+        CAUGHT_BY.load(Ordering::SeqCst),
+        std::process::id() as usize
+    );
     Ok(())
 }
 
@@ -384,7 +466,10 @@ fn the_list_of_robust_locks_is_walked() -> Outcome {
 fn impossible_clones_are_refused() -> Outcome {
     fails!(call!(SYS_clone, libc::CLONE_THREAD, 0, 0, 0, 0), EINVAL);
     fails!(call!(SYS_clone, libc::CLONE_SIGHAND, 0, 0, 0, 0), EINVAL);
-    fails!(call!(SYS_clone, libc::CLONE_FS | libc::CLONE_NEWNS, 0, 0, 0, 0), EINVAL);
+    fails!(
+        call!(SYS_clone, libc::CLONE_FS | libc::CLONE_NEWNS, 0, 0, 0, 0),
+        EINVAL
+    );
     fails!(call!(SYS_clone3, &[0_u64; 8], 8), EINVAL);
     fails!(call!(SYS_clone3, &[0_u64; 1024], 8000), E2BIG);
     Ok(())
@@ -397,6 +482,9 @@ fn the_working_folder_is_shared() -> Outcome {
     same!(moved.ok(), Some(Ok(0)));
     same!(works!(std::env::current_dir()), before.join("inner"));
     let mask = thread::spawn(|| call!(SYS_umask, 0o077)).join();
-    same!((mask.ok(), call!(SYS_umask, 0o022)), (Some(Ok(0o022)), Ok(0o077)));
+    same!(
+        (mask.ok(), call!(SYS_umask, 0o022)),
+        (Some(Ok(0o022)), Ok(0o077))
+    );
     Ok(())
 }
