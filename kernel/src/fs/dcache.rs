@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::collections::BTreeMap;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::fs::hashtable::{WeakTable, hash_bytes, same_name};
 use crate::fs::inode::Inode;
@@ -33,6 +33,12 @@ mod dflags {
 pub static RENAME_LOCK: RwSpinLock<()> = RwSpinLock::new(());
 
 static DENTRY_HASHTABLE: WeakTable<Dentry> = WeakTable::new();
+static NR_DENTRY: AtomicI64 = AtomicI64::new(0);
+
+/// Dentries in memory, the first number of /proc/sys/fs/dentry-state.
+pub fn nr_dentry() -> i64 {
+    NR_DENTRY.load(Ordering::Relaxed)
+}
 
 /// A name of at most `NAME_MAX` bytes; short ones need no allocation of their own.
 enum Name {
@@ -129,6 +135,7 @@ pub fn d_lookup_hashed(parent: &Arc<Dentry>, name: &[u8], hash: u64) -> Option<A
 
 impl Dentry {
     fn build(inode: Arc<Inode>, parent: Option<Arc<Dentry>>, name: &[u8]) -> Arc<Dentry> {
+        NR_DENTRY.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             sb: inode.sb.clone(),
             inode,
@@ -344,6 +351,7 @@ impl Drop for Dentry {
     /// Leaves the hash table, then lets go of the chain of parents one by one: a recursive drop
     /// of a deep, already removed tree would need as much stack as the tree is deep.
     fn drop(&mut self) {
+        NR_DENTRY.fetch_sub(1, Ordering::Relaxed);
         self.unhash();
         let mut next = self.link.get_mut().parent.take();
         while let Some(parent) = next {

@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use uapi::mount::MS_NOSUID;
-use uapi::signal::SIG_DFL;
+use uapi::signal::{SIG_DFL, SIGCHLD};
 use uapi::stat::{S_ISGID, S_ISUID, S_IXGRP};
 
 use crate::fs::access::lookup_flags;
@@ -75,6 +75,8 @@ pub fn set_group_id(file: &File) -> Option<u32> {
 pub fn de_thread() -> Result {
     exit::de_thread()?;
     let task = current();
+    // Whatever clone(2) asked for, a program that was executed tells its parent with SIGCHLD.
+    task.exit_signal.store(SIGCHLD, Ordering::Relaxed);
     let shared = task.sighand.lock().clone();
     // One handle is the task's, one this function's; more belong to other processes.
     if Arc::strong_count(&shared) > 2 {

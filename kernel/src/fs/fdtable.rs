@@ -213,19 +213,17 @@ impl FilesStruct {
         Ok(fd as u32)
     }
 
-    /// The files behind several descriptors, with one lock; `None` for those that are not open
-    /// and for O_PATH ones.
-    pub fn get_many<const N: usize>(&self, fds: &[i32]) -> [Option<Arc<File>>; N] {
-        let mut found = [const { None }; N];
+    /// The files behind several descriptors, with one lock; `None` for those that are not open.
+    /// `found` is empty before.
+    #[inline]
+    pub fn get_many(&self, fds: &[i32], found: &mut [Option<Arc<File>>]) {
         let table = self.table.lock();
+        let files = table.files.as_slice();
         for (slot, fd) in found.iter_mut().zip(fds) {
-            if let Some(Some(file)) = table.files.get(*fd as u32 as usize)
-                && file.mode & fmode::PATH == 0
-            {
+            if let Some(Some(file)) = files.get(*fd as u32 as usize) {
                 *slot = Some(file.clone());
             }
         }
-        found
     }
 
     /// Whether every descriptor in this word of a bit map, the `index`th, is open.

@@ -14,6 +14,7 @@ use crate::fs::mount::WriteAccess;
 use crate::fs::namei::Path;
 use crate::fs::sleep_lock::SleepLock;
 use crate::kernel::cred::Cred;
+use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
 use crate::prelude::*;
 
 /// Fewest open files that the system allows (Linux: `NR_FILE`).
@@ -155,3 +156,54 @@ impl Drop for File {
         ops.release(self);
     }
 }
+
+static FS_TABLE: &[CtlTable] = &[
+    CtlTable {
+        path: "fs/file-max",
+        get: || format!("{}", max_files()),
+        set: Some(|text| {
+            set_max_files(parse_number(text, 0, i64::MAX as u64)?);
+            Ok(())
+        }),
+    },
+    CtlTable {
+        path: "fs/file-nr",
+        get: || format!("{}\t0\t{}", nr_files(), max_files()),
+        set: None,
+    },
+    CtlTable {
+        path: "fs/nr_open",
+        get: || format!("{}", crate::fs::fdtable::NR_OPEN),
+        set: None,
+    },
+    CtlTable {
+        path: "fs/inode-nr",
+        get: || format!("{}\t0", crate::fs::inode::nr_inodes()),
+        set: None,
+    },
+    CtlTable {
+        path: "fs/inode-state",
+        get: || format!("{}\t0\t0\t0\t0\t0\t0", crate::fs::inode::nr_inodes()),
+        set: None,
+    },
+    CtlTable {
+        path: "fs/dentry-state",
+        get: || format!("{}\t0\t45\t0\t0\t0", crate::fs::dcache::nr_dentry()),
+        set: None,
+    },
+    CtlTable {
+        path: "fs/pipe-max-size",
+        get: || format!("{}", crate::fs::pipe::pipe_max_size()),
+        set: Some(|text| {
+            crate::fs::pipe::set_pipe_max_size(parse_number(text, 0, 1 << 31)?);
+            Ok(())
+        }),
+    },
+];
+
+#[__init]
+fn fs_sysctl_init() -> Result {
+    register_sysctl(FS_TABLE);
+    Ok(())
+}
+fs_initcall!(fs_sysctl_init);

@@ -289,8 +289,17 @@ pub fn insert_inode_hash(inode: &Arc<Inode>) {
     }
 }
 
+/// Inodes in memory, the first number of /proc/sys/fs/inode-nr.
+static NR_INODES: AtomicI64 = AtomicI64::new(0);
+
+/// Inodes in memory.
+pub fn nr_inodes() -> i64 {
+    NR_INODES.load(Ordering::Relaxed)
+}
+
 impl Drop for Inode {
     fn drop(&mut self) {
+        NR_INODES.fetch_sub(1, Ordering::Relaxed);
         if *self.flags.get_mut() & iflags::HASHED != 0 {
             INODE_HASHTABLE.remove(inode_hash(&self.sb, self.ino), self);
         }
@@ -309,6 +318,7 @@ impl Inode {
         let own_permission = u32::from(ops.has_permission()) * iflags::OWN_PERMISSION;
         let revalidate = u32::from(ops.has_revalidate()) * iflags::REVALIDATE;
         let nlink = if s_isdir(init.mode) { 2 } else { 1 };
+        NR_INODES.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             ino,
             sb: sb.clone(),

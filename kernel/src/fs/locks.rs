@@ -1,11 +1,16 @@
 //! Record locks of fcntl(2) and file locks of flock(2) (Linux: fs/locks.c).
 #![forbid(unsafe_code)]
 
+use alloc::collections::BTreeSet;
+use core::fmt::Write;
+
 use uapi::fcntl::*;
 
 use crate::fs::fdtable::FilesStruct;
 use crate::fs::file::{File, fget, fmode};
+use crate::fs::inode::Inode;
 use crate::fs::truncate::MAX_FILE_SIZE;
+use crate::kernel::pid;
 use crate::kernel::sched::current;
 use crate::kernel::sched::wait::WaitQueueHead;
 use crate::prelude::*;
@@ -331,6 +336,85 @@ pub fn sys_flock(fd: i32, cmd: u32) -> Result {
         .released
         .wait_event_interruptible(|| locks.try_flock(owner, kind).is_ok())
 }
+
+impl FileLockContext {
+    /// The file lock that an open file holds, if any.
+    fn flock_of(&self, file: &File) -> Option<LockKind> {
+        let id = file_id(file);
+        let lists = self.lists.lock();
+        lists
+            .flocks
+            .iter()
+            .find(|held| held.0 == id)
+            .map(|held| held.1)
+    }
+}
+
+/// Adds the line of a lock; `range` is `None` for flock(2) (Linux: `lock_get_status`).
+fn lock_line(
+    text: &mut String,
+    what: &str,
+    kind: LockKind,
+    pid: i32,
+    inode: &Inode,
+    range: Option<(u64, u64)>,
+) {
+    let number = text.lines().count() + 1;
+    let kind = match kind {
+        LockKind::Shared => "READ ",
+        LockKind::Exclusive => "WRITE",
+    };
+    let dev = inode.sb.dev;
+    let (major, minor, ino) = (dev.major(), dev.minor(), inode.ino);
+    let _ = write!(
+        text,
+        "{number}: {what} ADVISORY  {kind} {pid} {major:02x}:{minor:02x}:{ino} "
+    );
+    let _ = match range {
+        Some((start, end)) if end < MAX_FILE_SIZE => writeln!(text, "{start} {end}"),
+        Some((start, _)) => writeln!(text, "{start} EOF"),
+        None => text.write_str("0 EOF\n"),
+    };
+}
+
+/// /proc/locks. Every lock belongs to a file that somebody has open, so the open files of all
+/// processes lead to all locks.
+fn locks_show(text: &mut String) -> Result {
+    let mut inodes: BTreeSet<*const Inode> = BTreeSet::new();
+    let mut files: BTreeSet<*const File> = BTreeSet::new();
+    for task in pid::all_processes() {
+        let Some(table) = task.files() else { continue };
+        let mut fd = 0;
+        while let Some((number, file)) = table.next_open(fd) {
+            fd = number + 1;
+            let Some(locks) = file.inode.locks_if_any() else {
+                continue;
+            };
+            if inodes.insert(Arc::as_ptr(&file.inode)) {
+                for held in locks.records() {
+                    let what = match held.owner {
+                        LockOwner::Posix(_) => "POSIX ",
+                        LockOwner::File(_) => "OFDLCK",
+                    };
+                    let range = Some((held.start, held.end));
+                    lock_line(text, what, held.kind, held.pid, &file.inode, range);
+                }
+            }
+            if files.insert(Arc::as_ptr(&file))
+                && let Some(kind) = locks.flock_of(&file)
+            {
+                lock_line(text, "FLOCK ", kind, task.pid(), &file.inode, None);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[__init]
+fn proc_locks_init() -> Result {
+    crate::fs::proc::proc_create_single("locks", 0o444, locks_show)
+}
+fs_initcall!(proc_locks_init);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::collections::VecDeque;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use uapi::capability::CAP_SYS_RESOURCE;
 use uapi::fcntl::*;
@@ -39,8 +39,17 @@ use crate::prelude::*;
 
 /// Pages of a new pipe.
 const PIPE_DEF_BUFFERS: usize = 16;
-/// Greatest size that anybody may set, in bytes (/proc/sys/fs/pipe-max-size).
-pub const PIPE_MAX_SIZE: usize = 1 << 20;
+/// Greatest size that anybody may set, in bytes.
+static PIPE_MAX_SIZE: AtomicUsize = AtomicUsize::new(1 << 20);
+
+/// /proc/sys/fs/pipe-max-size.
+pub fn pipe_max_size() -> usize {
+    PIPE_MAX_SIZE.load(Ordering::Relaxed)
+}
+/// Changes it, rounded up to a power of two that is at least a page.
+pub fn set_pipe_max_size(bytes: usize) {
+    PIPE_MAX_SIZE.store(bytes.max(PAGE_SIZE).next_power_of_two(), Ordering::Relaxed);
+}
 
 /// One page of bytes.
 struct Buffer {
@@ -152,7 +161,7 @@ impl Pipe {
         let _moving = self.lock.lock();
         let mut state = self.state.lock();
         let grows = pages > state.max_buffers;
-        if grows && pages * PAGE_SIZE > PIPE_MAX_SIZE && !cred.has_cap(CAP_SYS_RESOURCE) {
+        if grows && pages * PAGE_SIZE > pipe_max_size() && !cred.has_cap(CAP_SYS_RESOURCE) {
             return Err(Errno::EPERM);
         }
         if pages < state.buffers.len() {
@@ -447,7 +456,17 @@ struct PipeFile {
 }
 
 impl PipeFile {
+    #[cold]
+    fn register(&self, table: &mut PollTable) {
+        if self.reads {
+            self.pipe.rd_wait.poll_wait(table);
+        }
+        if self.writes {
+            self.pipe.wr_wait.poll_wait(table);
+        }
+    }
     /// Whether there was a writer since this side was opened.
+    #[cold]
     fn had_writer(&self) -> bool {
         self.no_writer_yet
             .is_none_or(|opens| opens != self.pipe.state.lock().writer_opens)
@@ -478,14 +497,10 @@ impl FileOperations for PipeFile {
     fn write_iter(&self, file: &File, from: &mut IovIter<'_>, _pos: &mut u64) -> Result<usize> {
         self.pipe.write(file, from)
     }
+    #[inline]
     fn poll(&self, _file: &File, table: Option<&mut PollTable>) -> u32 {
         if let Some(table) = table {
-            if self.reads {
-                self.pipe.rd_wait.poll_wait(table);
-            }
-            if self.writes {
-                self.pipe.wr_wait.poll_wait(table);
-            }
+            self.register(table);
         }
         let now = self.pipe.summary();
         let mut mask = 0;

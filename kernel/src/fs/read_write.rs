@@ -8,6 +8,7 @@ use uapi::uio::{RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC};
 
 use crate::fs::file::{File, fget, fmode};
 use crate::fs::truncate::MAX_FILE_SIZE;
+use crate::kernel::sched::current;
 use crate::mm::UserAddr;
 use crate::mm::uaccess::{IovIter, import_iovec, import_ubuf, put_user};
 use crate::prelude::*;
@@ -36,9 +37,18 @@ impl Direction {
 
     #[inline]
     fn transfer(self, file: &File, iter: &mut IovIter<'_>, pos: &mut u64) -> Result<usize> {
+        let ioac = &current().as_task().ioac;
         match self {
-            Direction::Read => file.ops.read_iter(file, iter, pos),
-            Direction::Write => file.ops.write_iter(file, iter, pos),
+            Direction::Read => {
+                let result = file.ops.read_iter(file, iter, pos);
+                ioac.read.count(result.unwrap_or(0));
+                result
+            }
+            Direction::Write => {
+                let result = file.ops.write_iter(file, iter, pos);
+                ioac.write.count(result.unwrap_or(0));
+                result
+            }
         }
     }
 }

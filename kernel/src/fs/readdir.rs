@@ -97,8 +97,9 @@ impl DirContext for Collector {
         head[DIRENT64_TYPE] = d_type;
         self.bytes.extend_from_slice(&head[..name_at]);
         self.bytes.extend_from_slice(name);
-        let padding = reclen - name_at - name.len();
-        self.bytes.extend_from_slice(&[0; 16][..padding]);
+        // At most nine bytes of padding, the name's NUL among them.
+        self.bytes.extend_from_slice(&[0; 16]);
+        self.bytes.truncate(start + reclen);
         if let (Layout::Dirent, Some(last)) = (self.layout, self.bytes.last_mut()) {
             *last = d_type;
         }
@@ -110,7 +111,9 @@ fn getdents(fd: i32, dirent: UserAddr, count: u32, layout: Layout) -> Result<usi
     let file = fget(fd)?;
     let room = (count as usize).min(COLLECT_MAX);
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(room).map_err(|_| Errno::ENOMEM)?;
+    bytes
+        .try_reserve_exact(room + 16)
+        .map_err(|_| Errno::ENOMEM)?;
     let mut collector = Collector {
         bytes,
         room,

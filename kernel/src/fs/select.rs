@@ -10,7 +10,7 @@ use uapi::resource::RLIMIT_NOFILE;
 use uapi::time::{Timespec, Timeval};
 
 use crate::fs::fdtable::FilesStruct;
-use crate::fs::file::{File, current_files};
+use crate::fs::file::{File, current_files, fmode};
 use crate::fs::rlimit::rlimit;
 use crate::kernel::sched::current;
 use crate::kernel::sched::wait::PollTable;
@@ -74,31 +74,26 @@ const BATCH: usize = 16;
 
 /// What a file has to report of `events` (Linux: `do_pollfd`).
 #[inline]
-fn poll_file(file: Option<&Arc<File>>, events: u32, table: Option<&mut PollTable>) -> u32 {
+fn poll_file(file: &Option<Arc<File>>, events: u32, table: &mut Option<&mut PollTable>) -> u32 {
     let Some(file) = file else {
         return POLLNVAL;
     };
+    if file.mode & fmode::PATH != 0 {
+        return POLLNVAL;
+    }
     let wanted = events | POLLERR | POLLHUP;
-    let mask = match table {
-        Some(table) => {
-            table.set_key(wanted);
-            file.ops.poll(file, Some(table))
-        }
-        None => file.ops.poll(file, None),
-    };
-    mask & wanted
+    if let Some(table) = table {
+        table.set_key(wanted);
+    }
+    file.ops.poll(file, table.as_deref_mut()) & wanted
 }
 
 /// The array of a poll(2), copied once.
 struct PollArray {
     user: UserAddr,
     raw: Vec<u8>,
-    revents: Vec<u16>,
-}
-
-/// An entry as it lies in memory: descriptor, events, results.
-fn entries(raw: &[u8]) -> &[[u8; Pollfd::SIZE]] {
-    raw.as_chunks().0
+    /// A result differs from what the program had there.
+    changed: bool,
 }
 
 impl PollArray {
@@ -108,44 +103,59 @@ impl PollArray {
             return Err(Errno::EINVAL);
         }
         let nfds = nfds as usize;
-        let (mut raw, mut revents) = (Vec::new(), Vec::new());
+        let mut raw = Vec::new();
         raw.try_reserve_exact(nfds * Pollfd::SIZE)
             .map_err(|_| Errno::ENOMEM)?;
-        revents.try_reserve_exact(nfds).map_err(|_| Errno::ENOMEM)?;
         raw.resize(nfds * Pollfd::SIZE, 0);
-        revents.resize(nfds, 0);
         copy_from_user(&mut raw, user)?;
-        Ok(Self { user, raw, revents })
+        Ok(Self {
+            user,
+            raw,
+            changed: false,
+        })
     }
+    /// Fills in what the files report; returns how many report something.
     fn scan(&mut self, files: &FilesStruct, mut table: Option<&mut PollTable>) -> usize {
         let mut count = 0;
-        let batches = entries(&self.raw).chunks(BATCH);
-        for (batch, revents) in batches.zip(self.revents.chunks_mut(BATCH)) {
+        for batch in self
+            .raw
+            .as_chunks_mut::<{ Pollfd::SIZE }>()
+            .0
+            .chunks_mut(BATCH)
+        {
             let mut fds = [-1; BATCH];
-            for (fd, raw) in fds.iter_mut().zip(batch) {
+            for (fd, raw) in fds.iter_mut().zip(batch.iter()) {
                 *fd = Pollfd::read_from(raw).fd;
             }
-            let files = files.get_many::<BATCH>(&fds[..batch.len()]);
-            for ((raw, file), result) in batch.iter().zip(files).zip(revents) {
+            let mut open = [const { None }; BATCH];
+            files.get_many(&fds, &mut open);
+            for (raw, file) in batch.iter_mut().zip(&open) {
                 let entry = Pollfd::read_from(raw);
-                *result = 0;
+                let mut revents = 0;
                 if entry.fd >= 0 {
-                    let events = u32::from(entry.events);
-                    *result = poll_file(file.as_ref(), events, table.as_deref_mut()) as u16;
+                    revents = poll_file(file, u32::from(entry.events), &mut table) as u16;
                 }
-                count += usize::from(*result != 0);
+                if revents != entry.revents {
+                    self.changed = true;
+                    Pollfd { revents, ..entry }.write_to(raw);
+                }
+                if revents != 0 {
+                    count += 1;
+                }
             }
         }
         count
     }
-    /// Writes the results where they differ from what stands there.
+    /// Writes the results, if any differs from what stood there. Only they are written: the
+    /// program may change the rest meanwhile.
     fn store(&self) -> Result {
-        for (index, (raw, revents)) in entries(&self.raw).iter().zip(&self.revents).enumerate() {
-            if *revents != Pollfd::read_from(raw).revents {
-                let offset = index * Pollfd::SIZE + core::mem::offset_of!(Pollfd, revents);
-                let at = self.user.checked_add(offset as u64).ok_or(Errno::EFAULT)?;
-                put_user(at, revents)?;
-            }
+        if !self.changed {
+            return Ok(());
+        }
+        let mut at = self.user + core::mem::offset_of!(Pollfd, revents) as u64;
+        for raw in self.raw.as_chunks::<{ Pollfd::SIZE }>().0 {
+            put_user(at, &Pollfd::read_from(raw).revents)?;
+            at = at.checked_add(Pollfd::SIZE as u64).ok_or(Errno::EFAULT)?;
         }
         Ok(())
     }
@@ -306,11 +316,14 @@ impl FdSets {
                     left &= left - 1;
                     len += 1;
                 }
-                let open = files.get_many::<BATCH>(&fds[..len]);
-                for (fd, file) in fds[..len].iter().zip(open) {
-                    let bit = 1 << (fd % 64);
-                    let mask =
-                        poll_file(file.as_ref(), events_of(wanted, bit), table.as_deref_mut());
+                let mut open = [const { None }; BATCH];
+                files.get_many(&fds[..len], &mut open);
+                for (fd, file) in fds[..len].iter().zip(&open) {
+                    let bit = 1 << (*fd as u32 % 64);
+                    let mask = poll_file(file, events_of(wanted, bit), &mut table);
+                    if mask == 0 {
+                        continue;
+                    }
                     for set in 0..3 {
                         if mask & SETS[set] != 0 && wanted[set] & bit != 0 {
                             found[set] |= bit;

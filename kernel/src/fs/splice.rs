@@ -14,6 +14,7 @@ use crate::arch::PAGE_SIZE;
 use crate::fs::file::{File, fget, fmode};
 use crate::fs::pipe::{Pipe, is_pipe};
 use crate::fs::read_write::{get_offset, put_offset};
+use crate::kernel::sched::current;
 use crate::mm::UserAddr;
 use crate::prelude::*;
 
@@ -110,6 +111,13 @@ fn write_all(to: &File, cursor: &mut Cursor, piece: &[u8]) -> (usize, Option<Err
     (written, None)
 }
 
+/// In /proc/PID/io a copy is one read and one write.
+fn count_copy(bytes: usize) {
+    let ioac = &current().as_task().ioac;
+    ioac.read.count(bytes);
+    ioac.write.count(bytes);
+}
+
 /// sendfile(2): the source must have positions. Errors: EBADF, EINVAL, ESPIPE.
 pub fn sys_sendfile(out_fd: i32, in_fd: i32, offset: UserAddr, count: usize) -> Result<usize> {
     let from = fget(in_fd)?;
@@ -131,6 +139,7 @@ pub fn sys_sendfile(out_fd: i32, in_fd: i32, offset: UserAddr, count: usize) -> 
     let mut cursor = Cursor::new(given);
     let count = count.min(MAX_RW_COUNT);
     let done = copy_bytes((&from, &mut cursor), (&to, &mut Cursor::File), count)?;
+    count_copy(done);
     if let Some(pos) = cursor.given() {
         put_offset(offset, pos)?;
     }
@@ -168,6 +177,7 @@ pub fn sys_copy_file_range(
         (&to, &mut to_cursor),
         count as usize,
     )?;
+    count_copy(done);
     if let Some(pos) = from_cursor.given() {
         put_offset(off_in, pos)?;
     }

@@ -76,7 +76,11 @@ pub fn vfs_getattr(inode: &Arc<Inode>) -> Kstat {
     stat
 }
 
+#[inline]
 fn timespec(ns: i64) -> Timespec {
+    if let Ok(ns) = u64::try_from(ns) {
+        return Timespec::from_ns(ns);
+    }
     Timespec {
         tv_sec: ns.div_euclid(1_000_000_000),
         tv_nsec: ns.rem_euclid(1_000_000_000),

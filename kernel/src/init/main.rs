@@ -77,6 +77,7 @@ pub fn start_kernel() -> ! {
     params::parse_early_param(); // console level, memory limits: before anything depends on them
     params::parse_boot_options(); // the rest; what nobody knows goes to init
     printk::setup_log_buf(); // needs memblock, and the size that was asked for
+    fs::dcache::vfs_caches_init_early(); // how large the hash tables of names will be
     arch::trap_init(); // a fault is reported from here on by its final handler
     mm::mm_init::mm_core_init(); // buddy, slab, vmalloc: from here on the real heap
     sched::core::sched_init(); // before any timer interrupt can arrive
@@ -186,3 +187,10 @@ fn mark_readonly() {
         pr_info!("Kernel memory protection disabled.");
     }
 }
+
+/// `kindling.bench`: says when the kernel got control, so that the boot's cost can be counted.
+fn bench_setup(_value: &str) -> Result {
+    pr_notice!("bench: entry tsc={}", arch::boot_params().entry_tsc);
+    Ok(())
+}
+early_param!("kindling.bench", bench_setup);

@@ -415,6 +415,7 @@ fn release_task(task: &Arc<Task>) {
 /// Adds up the figures and leaves the thread list (Linux: `__exit_signal`).
 fn exit_signal_struct(task: &Arc<Task>) {
     account_thread(&task.signal.times, task);
+    task.signal.ioac.add(&task.ioac);
     let mut threads = task.signal.threads.lock();
     threads.retain(|thread| !core::ptr::eq(thread.as_ptr(), &raw const **task));
 }

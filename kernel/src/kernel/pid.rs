@@ -14,6 +14,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 use crate::kernel::locking::{IrqsOff, RwSpinLock};
 use crate::kernel::sched::current;
 use crate::kernel::sched::task::{Pid, Task, pf};
+use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
 use crate::prelude::*;
 
 /// Default of /proc/sys/kernel/pid_max.
@@ -581,6 +582,19 @@ pub fn ksys_setsid() -> Result<i32> {
     drop(tty);
     Ok(session)
 }
+
+static PID_TABLE: &[CtlTable] = &[CtlTable {
+    path: "kernel/pid_max",
+    get: || format!("{}", pid_max()),
+    set: Some(|text| set_pid_max(parse_number(text, 0, PID_MAX_LIMIT)?)),
+}];
+
+#[__init]
+fn pid_sysctl_init() -> Result {
+    register_sysctl(PID_TABLE);
+    Ok(())
+}
+fs_initcall!(pid_sysctl_init);
 
 #[cfg(test)]
 mod tests {

@@ -48,9 +48,8 @@ impl Drop for PreemptGuard {
     #[inline]
     fn drop(&mut self) {
         arch::preempt_count_sub(PREEMPT_OFFSET);
-        if arch::preempt_count() == 0 {
-            crate::kernel::sched::preempt_check_resched();
-        }
+        // Rarely anything waits; whether the count is zero is looked at only then.
+        crate::kernel::sched::preempt_check_resched();
     }
 }
 

@@ -11,6 +11,7 @@ use crate::init::main::{SystemState, set_system_state};
 use crate::kernel::pid;
 use crate::kernel::sched::current;
 use crate::kernel::signal::send_sig;
+use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
 use crate::mm::UserAddr;
 use crate::mm::uaccess::strncpy_from_user;
 use crate::prelude::*;
@@ -84,3 +85,22 @@ pub fn ctrl_alt_del() {
         let _ = send_sig(SIGINT, &task);
     }
 }
+
+static REBOOT_TABLE: &[CtlTable] = &[CtlTable {
+    path: "kernel/ctrl-alt-del",
+    get: || format!("{}", u8::from(C_A_D.load(Ordering::Relaxed))),
+    set: Some(|text| {
+        C_A_D.store(
+            parse_number(text, i32::MIN, i32::MAX)? != 0,
+            Ordering::Relaxed,
+        );
+        Ok(())
+    }),
+}];
+
+#[__init]
+fn reboot_sysctl_init() -> Result {
+    register_sysctl(REBOOT_TABLE);
+    Ok(())
+}
+fs_initcall!(reboot_sysctl_init);

@@ -113,6 +113,11 @@ static KERN_TABLE: &[CtlTable] = &[
         set: None,
     },
     CtlTable {
+        path: "kernel/arch",
+        get: || String::from("x86_64"),
+        set: None,
+    },
+    CtlTable {
         path: "kernel/hostname",
         get: sys::hostname,
         set: Some(|text| {

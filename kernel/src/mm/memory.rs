@@ -14,7 +14,7 @@ use crate::mm::mm_types::{MmStruct, Mmap};
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::page::PageRef;
 use crate::mm::page_alloc::{alloc_pages, zero_pfn};
-use crate::mm::pgtable::{Access, PageTable, Pte, Sharing};
+use crate::mm::pgtable::{Access, PageTable, Sharing, Slot};
 use crate::mm::vma::{Backing, SpecialMapping, VmFlags, Vma};
 use crate::mm::{Pfn, UserAddr};
 use crate::prelude::*;
@@ -85,20 +85,21 @@ pub fn handle_mm_fault(mm: &MmStruct, addr: UserAddr, access: FaultAccess) -> Ou
     let addr = addr.as_u64() & !(PAGE - 1);
     let map = mm.read();
     if let Some(vma) = map.vmas.lookup(addr) {
-        return fault_in_area(mm, vma, addr, access);
+        return fault_in_area(mm, &map, vma, addr, access);
     }
     drop(map);
     mm.expand_stack(addr).map_err(|_| FaultError::MAPERR)?;
     let map = mm.read();
     let vma = map.vmas.lookup(addr).ok_or(FaultError::MAPERR)?;
-    fault_in_area(mm, vma, addr, access)
+    fault_in_area(mm, &map, vma, addr, access)
 }
 
-fn fault_in_area(mm: &MmStruct, vma: &Vma, addr: u64, access: FaultAccess) -> Outcome {
+fn fault_in_area(mm: &MmStruct, map: &Mmap, vma: &Vma, addr: u64, access: FaultAccess) -> Outcome {
     check_access(vma.flags, access)?;
     account_fault();
     let fault = Fault {
         mm,
+        map,
         vma,
         addr,
         write: access.contains(FaultAccess::WRITE),
@@ -142,6 +143,7 @@ enum Found {
 /// One fault in an area that allows it; the tree is held shared (Linux: `struct vm_fault`).
 struct Fault<'a> {
     mm: &'a MmStruct,
+    map: &'a Mmap,
     vma: &'a Vma,
     /// Page address.
     addr: u64,
@@ -168,6 +170,9 @@ impl Fault<'_> {
 
     /// Looks at the entry, and grants what needs no new page.
     fn look(&self) -> Found {
+        if self.tables().peek(self.map, self.addr).is_none() {
+            return Found::Nothing; // the usual case; checked again under the lock
+        }
         let lock = self.tables().lock();
         let Some(slot) = lock.slot(self.addr) else {
             return Found::Nothing;
@@ -234,21 +239,28 @@ impl Fault<'_> {
             prot = prot.writable();
         }
         self.vma.has_anon.store(true, Ordering::Relaxed);
-        let lock = self.lock_with_leaf()?;
-        if let Some(slot) = lock.slot(self.addr)
-            && slot.map(page, prot).is_ok()
-        {
+        if self.with_slot(|slot| slot.map(page, prot).is_ok())? {
             self.mm.rss.add(1, 0);
         }
         Ok(())
     }
 
     fn map_zero_page(&self) -> Outcome {
-        let lock = self.lock_with_leaf()?;
-        if let Some(slot) = lock.slot(self.addr) {
-            slot.map_special(zero_pfn(), self.vma.flags.page_prot().read_only().young());
-        }
+        let prot = self.vma.flags.page_prot().read_only().young();
+        self.with_slot(|slot| slot.map_special(zero_pfn(), prot))?;
         Ok(())
+    }
+
+    /// Does something with the entry, under the lock and with a table made if need be.
+    #[inline]
+    fn with_slot<R>(&self, work: impl FnOnce(Slot<'_>) -> R) -> Result<R, FaultError> {
+        let lock = self.tables().lock();
+        if let Some(slot) = lock.slot(self.addr) {
+            return Ok(work(slot));
+        }
+        drop(lock);
+        let lock = self.lock_with_leaf()?;
+        lock.slot(self.addr).map(work).ok_or(FaultError::OOM)
     }
 
     /// The page table lock with a leaf table for the address below it.
@@ -339,10 +351,7 @@ impl Fault<'_> {
         if self.write {
             prot = prot.dirty();
         }
-        let lock = self.lock_with_leaf()?;
-        if let Some(slot) = lock.slot(self.addr)
-            && slot.map(page, prot).is_ok()
-        {
+        if self.with_slot(|slot| slot.map(page, prot).is_ok())? {
             self.mm.rss.add(0, 1);
         }
         Ok(())
@@ -408,27 +417,56 @@ pub fn zap_range(tables: &PageTable, range: Range<u64>, gather: &mut MmuGather<'
     let mut left = range;
     loop {
         let lock = tables.lock();
-        let Some((mut addr, slots)) = lock.next_slots(&mut left) else {
+        let Some((start, slots)) = lock.next_slots(&mut left) else {
             return zapped;
         };
-        for slot in slots {
-            if !slot.pte().is_none() {
-                let (pte, page) = slot.take();
-                match page {
-                    Some(page) => {
-                        if pte.is_anon() {
-                            zapped.anon += 1;
-                        } else {
-                            zapped.file += 1;
-                        }
-                        gather.add(addr..addr + PAGE, page);
-                    }
-                    None => gather.cleared(addr..addr + PAGE),
-                }
+        zap_slots(slots, start..left.start, gather, &mut zapped);
+    }
+}
+
+/// Frees the pages of the range without flushes: no CPU uses the tables any more.
+pub fn discard_range(tables: &PageTable, range: Range<u64>) {
+    let mut left = range;
+    loop {
+        // Once for each leaf table: preemption is off meanwhile.
+        let lock = tables.lock();
+        let Some((_, slots)) = lock.next_slots(&mut left) else {
+            return;
+        };
+        slots
+            .filter(|slot| !slot.pte().is_none())
+            .for_each(Slot::discard);
+    }
+}
+
+/// The entries of one leaf table, which serve `chunk`.
+#[inline]
+fn zap_slots<'l>(
+    slots: impl Iterator<Item = Slot<'l>>,
+    chunk: Range<u64>,
+    gather: &mut MmuGather<'_>,
+    zapped: &mut Zapped,
+) {
+    let (mut anon, mut file) = (0i64, 0i64);
+    let mut told = false;
+    for slot in slots.filter(|slot| !slot.pte().is_none()) {
+        let (pte, page) = slot.take();
+        if !told {
+            gather.cleared(chunk.clone());
+            told = true;
+        }
+        if let Some(page) = page {
+            let private = i64::from(pte.is_anon());
+            anon = anon.wrapping_add(private);
+            file = file.wrapping_add(1 - private);
+            if !gather.add(page) {
+                gather.flush();
+                told = false;
             }
-            addr += PAGE;
         }
     }
+    zapped.anon += anon;
+    zapped.file += file;
 }
 
 impl MmStruct {
@@ -487,14 +525,9 @@ impl MmStruct {
             Sharing::Shared
         };
         let mut left = vma.range();
-        let (mut anon, mut file) = (0, 0);
-        while let Some(start) = self.copy_tables(child, &mut left, sharing, &mut |pte| {
-            anon += i64::from(pte.is_anon());
-            file += i64::from(!pte.is_anon() && !pte.is_special());
-        }) {
+        while let Some(start) = self.copy_tables(child, &mut left, sharing) {
             child.page_table().alloc_leaf(start)?;
         }
-        child.rss.add(anon, file);
         Ok(())
     }
 
@@ -505,7 +538,6 @@ impl MmStruct {
         child: &MmStruct,
         left: &mut Range<u64>,
         sharing: Sharing,
-        copied: &mut impl FnMut(Pte),
     ) -> Option<u64> {
         loop {
             let parent_lock = self.page_table().lock();
@@ -515,11 +547,16 @@ impl MmStruct {
                 left.start = start;
                 return Some(start);
             };
+            let (mut anon, mut file) = (0i64, 0i64);
             for (slot, child_slot) in slots.zip(child_slots) {
                 if !slot.pte().is_none() {
-                    copied(slot.share_with(child_slot, sharing));
+                    let pte = slot.share_with(child_slot, sharing);
+                    let private = i64::from(pte.is_anon());
+                    anon = anon.wrapping_add(private);
+                    file = file.wrapping_add(i64::from(!pte.is_special()) - private);
                 }
             }
+            child.rss.add(anon, file);
         }
     }
 }

@@ -214,7 +214,7 @@ impl MmStruct {
         let mut areas = map.vmas.iter().peekable();
         while let Some(vma) = areas.next() {
             let ceiling = areas.peek().map_or(u64::MAX, |next| next.start);
-            super::memory::zap_range(&self.page_table, vma.range(), &mut gather);
+            super::memory::discard_range(&self.page_table, vma.range());
             let lock = self.page_table.lock();
             // What is below is empty by now: a table goes with the last area that it serves.
             lock.free_tables(vma.range(), 0..ceiling, &mut gather);

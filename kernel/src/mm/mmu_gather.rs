@@ -39,7 +39,7 @@ impl<'a> MmuGather<'a> {
         }
     }
 
-    /// For tables that no CPU uses any more: pages are freed at once, without flushes
+    /// For tables that no CPU uses any more: nothing needs a flush
     /// (Linux: `tlb_gather_mmu_fullmm`).
     pub fn new_exiting() -> MmuGather<'static> {
         MmuGather {
@@ -50,6 +50,11 @@ impl<'a> MmuGather<'a> {
         }
     }
 
+    /// Whether nobody uses the tables any more.
+    pub fn is_exiting(&self) -> bool {
+        self.tables.is_none()
+    }
+
     /// Notes that entries in the range were cleared or restricted.
     #[inline]
     pub fn cleared(&mut self, range: Range<u64>) {
@@ -57,18 +62,23 @@ impl<'a> MmuGather<'a> {
         self.range.end = self.range.end.max(range.end);
     }
 
-    /// Takes a page, or a table, whose entry for `range` was cleared.
+    /// Takes a page, or a table, whose entry was cleared in a range that `cleared` knows.
+    /// False if the batch is full: the caller flushes, and tells the range again.
     #[inline]
-    pub fn add(&mut self, range: Range<u64>, page: PageRef) {
-        if self.tables.is_none() {
-            return drop(page);
-        }
-        if self.len == BATCH {
-            self.flush();
-        }
-        self.cleared(range);
+    #[must_use]
+    pub fn add(&mut self, page: PageRef) -> bool {
+        // There is always room for one: a full batch is flushed before the next page comes.
         self.pages[self.len].write(page.into_pfn());
         self.len += 1;
+        self.len < BATCH
+    }
+
+    /// Takes a page whose entry for `range` was cleared.
+    pub fn add_flushing(&mut self, range: Range<u64>, page: PageRef) {
+        self.cleared(range);
+        if !self.add(page) {
+            self.flush();
+        }
     }
 
     /// Flushes, then frees what was collected.

@@ -35,6 +35,7 @@ mod slab;
 pub mod slab_common;
 pub mod slub;
 mod slub_debug;
+pub mod table_cache;
 pub mod task_mmu;
 pub mod uaccess;
 pub mod util;

@@ -11,9 +11,11 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, pte_bits};
 use crate::mm::gfp::Gfp;
+use crate::mm::mm_types::Mmap;
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::page::PageRef;
 use crate::mm::page_alloc::alloc_pages;
+use crate::mm::table_cache::{TableCache, is_empty_table};
 use crate::mm::{Pfn, PhysAddr, UserAddr};
 use crate::prelude::*;
 
@@ -165,9 +167,15 @@ pub enum Access {
     Write,
 }
 
+/// Empty tables, zeroed.
+static TABLES: TableCache = TableCache::new();
+/// Top tables with an empty user half and the kernel half, which never changes.
+static ROOTS: TableCache = TableCache::new();
+
 /// The page tables of one address space (Linux: what hangs off `mm->pgd`).
 pub struct PageTable {
-    root: PageRef,
+    /// Leaves in `drop`.
+    root: ManuallyDrop<PageRef>,
     lock: SpinLock<()>,
     /// Tables below the root.
     nr_tables: AtomicUsize,
@@ -176,10 +184,16 @@ pub struct PageTable {
 impl PageTable {
     /// Empty tables with the kernel half. Errors: ENOMEM.
     pub fn new() -> Result<PageTable> {
-        let root = alloc_pages(Gfp::KERNEL, 0).ok_or(Errno::ENOMEM)?;
-        arch::pgd_ctor(root.phys());
+        let root = match ROOTS.take() {
+            Some(root) => root,
+            None => {
+                let root = alloc_pages(Gfp::KERNEL, 0).ok_or(Errno::ENOMEM)?;
+                arch::pgd_ctor(root.phys());
+                root
+            }
+        };
         Ok(PageTable {
-            root,
+            root: ManuallyDrop::new(root),
             lock: SpinLock::new(()),
             nr_tables: AtomicUsize::new(0),
         })
@@ -216,6 +230,40 @@ impl PageTable {
         }
     }
 
+    /// The entry's value without the lock: it may change at any moment, but for `_held`'s sake
+    /// no table goes away meanwhile. Empty where there is no table.
+    #[inline]
+    pub fn peek(&self, _held: &Mmap, addr: u64) -> Pte {
+        // SAFETY: tables are freed only under the exclusive `mmap_lock`, and `_held` shows that
+        // it is held, shared at least.
+        match unsafe { self.walk(addr) } {
+            Ok(leaf) => Pte(leaf[index(addr, 0)].load(Ordering::Relaxed)),
+            Err(_) => Pte(0),
+        }
+    }
+
+    /// The leaf table for `addr`, or the deepest entry that is missing and its level.
+    ///
+    /// # Safety
+    /// The caller keeps tables from being freed: the lock of the entries, or `mmap_lock`.
+    #[inline]
+    unsafe fn walk(&self, addr: u64) -> Result<&Table, (&AtomicU64, u32)> {
+        let mut current = self.root_table();
+        let mut level = TOP;
+        while level > 0 {
+            let entry = &current[index(addr, level)];
+            // Acquire: pairs with `install`, which zeroes a table before it links it.
+            let value = Pte(entry.load(Ordering::Acquire));
+            if value.is_none() {
+                return Err((entry, level));
+            }
+            // SAFETY: it is a table, and the caller keeps it.
+            current = unsafe { table(value.pfn()) };
+            level -= 1;
+        }
+        Ok(current)
+    }
+
     /// The entry for `addr`, if there is one.
     pub fn lookup(&self, addr: UserAddr) -> Option<Pte> {
         let lock = self.lock();
@@ -227,8 +275,10 @@ impl PageTable {
     /// `mmap_lock`, so it is still there when the caller has locked. May sleep. Errors: ENOMEM.
     pub fn alloc_leaf(&self, addr: u64) -> Result {
         while self.lock().walk(addr).is_err() {
-            let page = alloc_pages(Gfp::KERNEL | Gfp::ZERO, 0).ok_or(Errno::ENOMEM)?;
-            self.lock().install(addr, page);
+            let page = TABLES
+                .take()
+                .or_else(|| alloc_pages(Gfp::KERNEL | Gfp::ZERO, 0));
+            self.lock().install(addr, page.ok_or(Errno::ENOMEM)?);
         }
         Ok(())
     }
@@ -243,13 +293,16 @@ impl PageTable {
 impl Drop for PageTable {
     fn drop(&mut self) {
         self.deactivate();
-        if self.nr_tables.load(Ordering::Relaxed) == 0 {
-            return;
-        }
         // `exit_mmap` leaves nothing behind; this is for tables that never had an owner.
-        for entry in &self.root_table()[..USER_PTRS_PER_PGD] {
-            release_subtree(entry, TOP);
+        if self.nr_tables.load(Ordering::Relaxed) != 0 {
+            for entry in &self.root_table()[..USER_PTRS_PER_PGD] {
+                release_subtree(entry, TOP);
+            }
         }
+        // SAFETY: the field is not used after this.
+        let root = unsafe { ManuallyDrop::take(&mut self.root) };
+        debug_assert!(is_empty_table(&root, USER_PTRS_PER_PGD));
+        ROOTS.put(root);
     }
 }
 
@@ -278,22 +331,11 @@ pub struct PtGuard<'a> {
 }
 
 impl PtGuard<'_> {
-    /// The leaf table for `addr`, or the deepest entry that is missing and its level.
+    /// See `PageTable::walk`.
     #[inline]
     fn walk(&self, addr: u64) -> Result<&Table, (&AtomicU64, u32)> {
-        let mut current = self.tables.root_table();
-        let mut level = TOP;
-        while level > 0 {
-            let entry = &current[index(addr, level)];
-            let value = Pte(entry.load(Ordering::Relaxed));
-            if value.is_none() {
-                return Err((entry, level));
-            }
-            // SAFETY: it is a table, and tables are unlinked only with the lock held.
-            current = unsafe { table(value.pfn()) };
-            level -= 1;
-        }
-        Ok(current)
+        // SAFETY: tables are unlinked only with the lock held, which `self` is.
+        unsafe { self.tables.walk(addr) }
     }
 
     /// Puts a zeroed page into the deepest missing place on the way to `addr`; somebody else may
@@ -413,7 +455,13 @@ impl PtGuard<'_> {
                     entry.store(0, Ordering::Relaxed);
                     self.tables.nr_tables.fetch_sub(1, Ordering::Relaxed);
                     // SAFETY: `install` gave this reference to the entry that was just cleared.
-                    gather.add(start..end, unsafe { PageRef::from_pfn(value.pfn()) });
+                    let table = unsafe { PageRef::from_pfn(value.pfn()) };
+                    if gather.is_exiting() {
+                        debug_assert!(is_empty_table(&table, PTRS_PER_TABLE));
+                        TABLES.put(table);
+                    } else {
+                        gather.add_flushing(start..end, table);
+                    }
                 }
             }
             addr = end;
@@ -466,6 +514,17 @@ impl Slot<'_> {
         (pte, page)
     }
 
+    /// Empties the entry and drops the page at once, where no CPU uses the tables any more.
+    #[inline]
+    pub fn discard(self) {
+        let pte = self.pte();
+        self.0.store(0, Ordering::Relaxed);
+        if pte.is_counted() {
+            // SAFETY: the entry held the reference, and it is empty now.
+            drop(unsafe { PageRef::from_pfn(pte.pfn()) });
+        }
+    }
+
     /// Moves whatever is here to the empty entry `to`; true if there was something.
     #[inline]
     pub fn move_to(self, to: Slot<'_>) -> bool {
@@ -510,7 +569,7 @@ impl Slot<'_> {
         self.0.fetch_or(bits, Ordering::Relaxed);
     }
 
-    /// Copies the entry to the child's empty one, with a reference of its own, not yet used.
+    /// Copies the entry, which is not empty, to the child's empty one, with a reference of its own, not yet used.
     /// With `Cow`, neither side may write from now on. Returns the child's value.
     #[inline]
     pub fn share_with(self, child: Slot<'_>, sharing: Sharing) -> Pte {
@@ -519,8 +578,8 @@ impl Slot<'_> {
             self.write_protect();
             pte = Pte(pte.0 & !pte_bits::WRITE);
         }
-        if pte.is_counted() {
-            // SAFETY: this entry holds the frame and cannot change while the lock is held.
+        if !pte.is_special() {
+            // SAFETY: this entry is not empty: it holds the frame and cannot change while the lock is held.
             core::mem::forget(unsafe { PageRef::get(pte.pfn()) });
         }
         child

@@ -144,9 +144,10 @@ impl MmStruct {
         out: &mut String,
         show: &dyn Fn(&mut String, &Mmap, &Vma) -> fmt::Result,
     ) -> Option<u64> {
+        let before = out.len();
         let map = self.read();
         for vma in map.vmas.overlapping(from..u64::MAX) {
-            if out.len() >= limit {
+            if out.len() - before >= limit {
                 return Some(vma.start.max(from));
             }
             let _ = show(out, &map, vma);
@@ -188,6 +189,8 @@ struct AreaUsage {
     rss: u64,
     /// Proportional share, in 1/4096 pages.
     pss: u64,
+    /// The part of it that is written to.
+    pss_dirty: u64,
     shared_clean: u64,
     shared_dirty: u64,
     private_clean: u64,
@@ -200,6 +203,9 @@ impl AreaUsage {
     fn add(&mut self, users: u32, dirty: bool, young: bool) {
         self.rss += 1;
         self.pss += 4096 / u64::from(users);
+        if dirty {
+            self.pss_dirty += 4096 / u64::from(users);
+        }
         self.referenced += u64::from(young);
         *match (users > 1, dirty) {
             (true, true) => &mut self.shared_dirty,
@@ -222,6 +228,7 @@ impl AreaUsage {
             ("MMUPageSize:", PAGE_KIB),
             ("Rss:", pages(self.rss)),
             ("Pss:", self.pss * PAGE_KIB / 4096),
+            ("Pss_Dirty:", self.pss_dirty * PAGE_KIB / 4096),
             ("Shared_Clean:", pages(self.shared_clean)),
             ("Shared_Dirty:", pages(self.shared_dirty)),
             ("Private_Clean:", pages(self.private_clean)),

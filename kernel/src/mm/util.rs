@@ -10,7 +10,9 @@ use uapi::resource::{_STK_LIM, MLOCK_LIMIT, RLIM_INFINITY, RLIMIT_MEMLOCK, RLIMI
 use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
 pub use crate::drivers::char::random::get_random_u64;
 use crate::kernel::sched::current;
+use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
 use crate::mm::page_alloc::totalram_pages;
+use crate::mm::vma::MAX_MAP_COUNT;
 use crate::mm::vma::STACK_GUARD_GAP;
 use crate::prelude::*;
 
@@ -184,3 +186,48 @@ impl MmapLayout {
         }
     }
 }
+
+fn set_atomic(value: &AtomicU32, text: &str, max: u32) -> Result {
+    value.store(parse_number(text, 0, max)?, Ordering::Relaxed);
+    Ok(())
+}
+
+static VM_TABLE: &[CtlTable] = &[
+    CtlTable {
+        path: "kernel/randomize_va_space",
+        get: || format!("{}", RANDOMIZE_VA_SPACE.load(Ordering::Relaxed)),
+        set: Some(|text| set_atomic(&RANDOMIZE_VA_SPACE, text, 2)),
+    },
+    CtlTable {
+        path: "vm/overcommit_memory",
+        get: || format!("{}", OVERCOMMIT_MEMORY.load(Ordering::Relaxed)),
+        set: Some(|text| set_atomic(&OVERCOMMIT_MEMORY, text, OVERCOMMIT_NEVER)),
+    },
+    CtlTable {
+        path: "vm/overcommit_ratio",
+        get: || format!("{}", OVERCOMMIT_RATIO.load(Ordering::Relaxed)),
+        set: Some(|text| set_atomic(&OVERCOMMIT_RATIO, text, i32::MAX as u32)),
+    },
+    CtlTable {
+        path: "vm/mmap_min_addr",
+        get: || format!("{MMAP_MIN_ADDR}"),
+        set: None,
+    },
+    CtlTable {
+        path: "vm/max_map_count",
+        get: || format!("{MAX_MAP_COUNT}"),
+        set: None,
+    },
+    CtlTable {
+        path: "vm/min_free_kbytes",
+        get: || format!("{}", crate::mm::mm_init::min_free_kbytes()),
+        set: None,
+    },
+];
+
+#[__init]
+fn vm_sysctl_init() -> Result {
+    register_sysctl(VM_TABLE);
+    Ok(())
+}
+crate::fs_initcall!(vm_sysctl_init);

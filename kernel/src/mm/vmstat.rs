@@ -297,6 +297,8 @@ pub fn init_mm_internals() -> Result {
     proc_create_single("zoneinfo", 0o444, zoneinfo_show)
 }
 
+crate::fs_initcall!(init_mm_internals);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,5 +10,6 @@
 #![forbid(unsafe_code)]
 
 pub mod core;
+pub mod ipv4;
 pub mod socket;
 pub mod unix;

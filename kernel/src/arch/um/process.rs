@@ -207,6 +207,10 @@ pub fn die_bug() -> ! {
     panic!("kernel BUG")
 }
 /// No names.
+pub fn kallsyms_symbol(_index: usize) -> Option<(u64, &'static str)> {
+    None
+}
+/// No names.
 pub fn kallsyms_lookup(_addr: u64) -> Option<(&'static str, u64, u64)> {
     None
 }

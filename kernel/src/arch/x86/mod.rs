@@ -36,7 +36,7 @@ pub use kernel::initcall_tables as sections;
 pub use kernel::ioport::{IoRegion, ioports_text};
 pub use kernel::irq::{arch_irq_stat, arch_show_interrupts};
 pub use kernel::irqinit::init_irq;
-pub use kernel::kallsyms::kallsyms_lookup;
+pub use kernel::kallsyms::{kallsyms_lookup, kallsyms_symbol};
 pub use kernel::process::{
     ThreadEntry, ThreadStruct, copy_thread, default_idle, die_bug, flush_thread, start_thread,
     switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,

@@ -16,6 +16,7 @@ use crate::fs::file::{File, FileOperations};
 use crate::fs::read_write::null_llseek;
 use crate::kernel::sched::current;
 use crate::kernel::sched::wait::{PollTable, WaitQueueHead};
+use crate::kernel::sysctl::{CtlTable, register_sysctl};
 use crate::lib::random::{Crng, InputPool, POOL_READY_BITS};
 use crate::mm::UserAddr;
 use crate::mm::uaccess::{IovIter, get_user, import_ubuf, put_user};
@@ -329,3 +330,56 @@ fn random_ioctl(cmd: u32, arg: UserAddr) -> Result<i64> {
         _ => Err(Errno::ENOTTY),
     }
 }
+
+/// A random UUID of version 4 as text (Linux: lib/uuid.c, `generate_random_uuid`).
+fn random_uuid() -> String {
+    let mut bytes = [0; 16];
+    get_random_bytes(&mut bytes);
+    let number = u128::from_be_bytes(bytes) & !(0xf << 76 | 3 << 62) | 4 << 76 | 2 << 62;
+    let hex = format!("{number:032x}");
+    let part = |range| hex.get(range).unwrap_or_default();
+    [
+        part(0..8),
+        part(8..12),
+        part(12..16),
+        part(16..20),
+        part(20..32),
+    ]
+    .join("-")
+}
+
+/// The UUID of this boot, made when it is first asked for.
+fn boot_id() -> String {
+    static BOOT_ID: spin::Once<String> = spin::Once::new();
+    BOOT_ID.call_once(random_uuid).clone()
+}
+
+static RANDOM_TABLE: &[CtlTable] = &[
+    CtlTable {
+        path: "kernel/random/boot_id",
+        get: boot_id,
+        set: None,
+    },
+    CtlTable {
+        path: "kernel/random/uuid",
+        get: random_uuid,
+        set: None,
+    },
+    CtlTable {
+        path: "kernel/random/entropy_avail",
+        get: || format!("{}", INPUT_POOL.lock().entropy_bits()),
+        set: None,
+    },
+    CtlTable {
+        path: "kernel/random/poolsize",
+        get: || format!("{POOL_READY_BITS}"),
+        set: None,
+    },
+];
+
+#[__init]
+fn random_sysctl_init() -> Result {
+    register_sysctl(RANDOM_TABLE);
+    Ok(())
+}
+fs_initcall!(random_sysctl_init);

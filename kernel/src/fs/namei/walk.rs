@@ -96,6 +96,16 @@ enum Step {
     Link(LinkTarget),
 }
 
+/// How far one text was walked.
+enum Walked {
+    /// Its last component is the last of all.
+    Last,
+    /// A link's text comes next.
+    Link(LinkTarget),
+    /// To its end; the text that met it goes on.
+    End,
+}
+
 impl<'n> Nameidata<'n> {
     /// Starts at `start`, or at the working directory or root as the name says. Errors: ENOENT
     /// for an empty name without `EMPTY`; EXDEV.
@@ -158,44 +168,49 @@ impl<'n> Nameidata<'n> {
         self.last_type = LastType::Root;
         self.trailing_slash = false;
         loop {
-            let Some((start, end, hash)) = self.next_component() else {
-                match self.stack.pop() {
+            let text = core::mem::replace(&mut self.text, Text::Name(b""));
+            let walked = self.walk_text(text.as_bytes())?;
+            self.text = text;
+            match walked {
+                Walked::Last => return Ok(()),
+                Walked::Link(target) => self.enter_link(target)?,
+                Walked::End => match self.stack.pop() {
                     Some((text, pos)) => (self.text, self.pos) = (text, pos),
                     None => return Ok(()),
-                }
-                continue;
-            };
-            self.may_search()?;
-            if end - start > NAME_MAX {
-                return Err(Errno::ENAMETOOLONG);
-            }
-            let bytes = self.text.as_bytes();
-            let rest = skip_slashes(bytes, end);
-            self.last_type = classify(&bytes[start..end]);
-            self.last = (start, end);
-            self.last_hash = hash;
-            let at_end = rest == bytes.len();
-            if at_end && self.stack.is_empty() {
-                self.trailing_slash = rest > end;
-                self.pos = rest;
-                return Ok(());
-            }
-            self.pos = rest;
-            match self.step(true)? {
-                Step::Arrived => {}
-                Step::Link(target) => self.enter_link(target)?,
+                },
             }
         }
     }
 
-    /// The next component as (start, end, hash as a name in the present directory).
+    /// Walks one text from `pos` on, up to the last component of all or to a link.
     #[inline]
-    fn next_component(&self) -> Option<(usize, usize, u64)> {
-        let bytes = self.text.as_bytes();
-        let start = skip_slashes(bytes, self.pos);
-        let tail = bytes.get(start..).filter(|tail| !tail.is_empty())?;
-        let (len, hash) = scan_component(hash_seed(&self.path.dentry), tail);
-        Some((start, start + len, hash))
+    fn walk_text(&mut self, bytes: &[u8]) -> Result<Walked> {
+        let mut start = skip_slashes(bytes, self.pos);
+        while let Some(tail) = bytes.get(start..)
+            && !tail.is_empty()
+        {
+            self.may_search()?;
+            let (len, hash) = scan_component(hash_seed(&self.path.dentry), tail);
+            if len > NAME_MAX {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            let end = start + len;
+            let name = tail.get(..len).unwrap_or_default();
+            let next = skip_slashes(bytes, end);
+            self.last_type = classify(name);
+            self.pos = next;
+            if next == bytes.len() && self.stack.is_empty() {
+                self.last = (start, end);
+                self.last_hash = hash;
+                self.trailing_slash = next > end;
+                return Ok(Walked::Last);
+            }
+            if let Step::Link(target) = self.step(name, hash, true)? {
+                return Ok(Walked::Link(target));
+            }
+            start = next;
+        }
+        Ok(Walked::End)
     }
 
     #[inline]
@@ -207,12 +222,12 @@ impl<'n> Nameidata<'n> {
         may_lookup(inode, &self.env.cred)
     }
 
-    /// Goes to the component in `last` (Linux: `walk_component`).
+    /// Goes to a component of type `last_type` (Linux: `walk_component`).
     #[inline]
-    fn step(&mut self, follow: bool) -> Result<Step> {
+    fn step(&mut self, name: &[u8], hash: u64, follow: bool) -> Result<Step> {
         match self.last_type {
             LastType::Norm => {
-                let found = lookup_hashed(&self.path.dentry, self.last(), self.last_hash)?;
+                let found = lookup_hashed(&self.path.dentry, name, hash)?;
                 self.step_into(found.ok_or(Errno::ENOENT)?, follow)
             }
             LastType::DotDot => self.follow_dotdot().map(|()| Step::Arrived),
@@ -348,7 +363,9 @@ impl<'n> Nameidata<'n> {
     /// Takes the last step; false when it was a link whose text is to be walked now.
     pub fn finish_last(&mut self) -> Result<bool> {
         let follow = self.flags.contains(LookupFlags::FOLLOW) || self.trailing_slash;
-        match self.step(follow)? {
+        let text = self.text.clone();
+        let name = text.as_bytes().get(self.last.0..self.last.1);
+        match self.step(name.unwrap_or_default(), self.last_hash, follow)? {
             Step::Link(target) => {
                 let jumped = matches!(target, LinkTarget::Jump(_));
                 self.enter_trailing_link(target)?;

@@ -338,6 +338,7 @@ static ENTRIES: &[PidEntry] = &[
     one("schedstat", 0o444, pid_text::schedstat),
     one("cpuset", 0o444, pid_text::cpuset),
     one("cgroup", 0o444, pid_text::cgroup),
+    file("io", 0o400, io_open),
     one("oom_score", 0o444, pid_text::oom_score),
     rw(
         "oom_score_adj",
@@ -355,6 +356,12 @@ static ENTRIES: &[PidEntry] = &[
     rw("gid_map", pid_text::id_map, pid_text::refuse_map),
     rw("setgroups", pid_text::setgroups, pid_text::refuse_map),
 ];
+
+/// /proc/PID/io, of the process and what it waited for.
+fn io_open(pid: &PidRef) -> Result<Arc<dyn FileOperations>> {
+    pid.readable_task()?;
+    Ok(Arc::new(text_file(pid.clone(), pid_text::io)))
+}
 
 fn entries(scope: Scope) -> impl Iterator<Item = (u64, &'static PidEntry)> {
     let own = match scope {

@@ -7,8 +7,9 @@ use super::proc_create_single;
 use crate::arch;
 use crate::init::{params, version};
 use crate::kernel::sched::cputime::{CpuUsage, NR_STATS, cpustat};
+use crate::kernel::sched::loadavg::FIXED_1;
 use crate::kernel::time::{NSEC_PER_SEC, ktime_get_boottime, nsec_to_clock_t, timekeeping};
-use crate::kernel::{cpu, printk, sched, softirq};
+use crate::kernel::{cpu, pid, printk, sched, softirq};
 use crate::prelude::*;
 
 fn version_show(text: &mut String) -> Result {
@@ -46,6 +47,18 @@ fn columns(cpu: usize) -> [u64; NR_STATS] {
     let mut stat = cpustat(cpu);
     stat[CpuUsage::Idle as usize] = sched::idle::idle_time(cpu);
     stat
+}
+
+/// The averages with two decimals, rounded; then tasks that run, all tasks, the newest number.
+fn loadavg_show(text: &mut String) -> Result {
+    for average in sched::loadavg_fixed() {
+        let rounded = average + FIXED_1 / 200;
+        let hundredths = (rounded % FIXED_1) * 100 / FIXED_1;
+        let _ = write!(text, "{}.{hundredths:02} ", rounded / FIXED_1);
+    }
+    let running = sched::core::nr_running();
+    let _ = writeln!(text, "{running}/{} {}", pid::nr_threads(), pid::last_pid());
+    Ok(())
 }
 
 fn stat_line(text: &mut String, name: &str, columns: [u64; NR_STATS]) {
@@ -142,6 +155,16 @@ fn swaps_show(text: &mut String) -> Result {
     Ok(())
 }
 
+fn execdomains_show(text: &mut String) -> Result {
+    text.push_str("0-0\tLinux           \t[kernel]\n");
+    Ok(())
+}
+
+/// Block devices, of which there are none: Linux prints no heading then either.
+fn no_disks_show(_text: &mut String) -> Result {
+    Ok(())
+}
+
 fn timer_list_show(text: &mut String) -> Result {
     let (sources, current) = timekeeping::clocksource_names();
     let _ = writeln!(
@@ -161,24 +184,32 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, super::generic::Show); 13] = [
-        ("version", version_show),
-        ("cmdline", cmdline_show),
-        ("bootconfig", bootconfig_show),
-        ("uptime", uptime_show),
-        ("stat", stat_show),
-        ("softirqs", softirqs_show),
-        ("consoles", consoles_show),
-        ("tty/drivers", tty_drivers_show),
-        ("ioports", ioports_show),
-        ("swaps", swaps_show),
-        ("timer_list", timer_list_show),
-        ("filesystems", crate::fs::filesystems::filesystems_proc_show),
-        ("devices", crate::fs::char_dev::devices_proc_show),
+    let files: [(&'static str, u32, super::generic::Show); 17] = [
+        ("version", 0o444, version_show),
+        ("cmdline", 0o444, cmdline_show),
+        ("bootconfig", 0o444, bootconfig_show),
+        ("uptime", 0o444, uptime_show),
+        ("loadavg", 0o444, loadavg_show),
+        ("stat", 0o444, stat_show),
+        ("softirqs", 0o444, softirqs_show),
+        ("consoles", 0o444, consoles_show),
+        ("tty/drivers", 0o444, tty_drivers_show),
+        ("ioports", 0o444, ioports_show),
+        ("swaps", 0o444, swaps_show),
+        ("timer_list", 0o400, timer_list_show),
+        (
+            "filesystems",
+            0o444,
+            crate::fs::filesystems::filesystems_proc_show,
+        ),
+        ("devices", 0o444, crate::fs::char_dev::devices_proc_show),
+        ("execdomains", 0o444, execdomains_show),
+        ("partitions", 0o444, no_disks_show),
+        ("diskstats", 0o444, no_disks_show),
     ];
-    for (name, show) in files {
+    for (name, mode, show) in files {
         if name != "bootconfig" || !params::bootconfig_text().is_empty() {
-            proc_create_single(name, 0o444, show)?;
+            proc_create_single(name, mode, show)?;
         }
     }
     Ok(())

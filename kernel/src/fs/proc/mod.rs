@@ -9,6 +9,7 @@
 //! | `fd.rs` | open files of a process |
 //! | `namespaces.rs` | `/proc/PID/ns` |
 //! | `proc_sysctl.rs` | `/proc/sys` |
+//! | `kmsg.rs` | `/proc/kmsg` |
 //! | `misc.rs` | files that speak of the whole system |
 //! | `root.rs` | the root directory, mounting, entries that come and go (processes) |
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod base;
 pub mod fd;
 pub mod generic;
 pub mod inode;
+pub mod kmsg;
 pub mod misc;
 pub mod namespaces;
 pub mod pid_mm;

@@ -16,7 +16,7 @@ use crate::fs::namespace::current_namespace;
 use crate::fs::proc_namespace::{show_mountinfo, show_mounts};
 use crate::kernel::sched::current;
 use crate::kernel::sched::debug::proc_sched_show_task;
-use crate::kernel::sched::task::Task;
+use crate::kernel::sched::task::{IoAccounting, IoCount, Task};
 use crate::kernel::sched::wait::PollTable;
 use crate::lib::kstrtox::{kstrtoi32, kstrtou32};
 use crate::mm::oom_kill::{OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, oom_badness};
@@ -117,15 +117,37 @@ pub fn wchan(_task: &Arc<Task>, text: &mut String) -> Result {
     Ok(())
 }
 
-/// /proc/PID/cgroup: every process is in the root group of the one hierarchy.
-pub fn cgroup(_task: &Arc<Task>, text: &mut String) -> Result {
-    text.push_str("0::/\n");
+/// /proc/PID/cgroup: one line for each hierarchy that was mounted.
+pub fn cgroup(_task: &Arc<Task>, _text: &mut String) -> Result {
     Ok(())
 }
 
 /// /proc/PID/cpuset: the one that has every CPU.
 pub fn cpuset(_task: &Arc<Task>, text: &mut String) -> Result {
     text.push_str("/\n");
+    Ok(())
+}
+
+/// /proc/PID/io. There are no block devices, so nothing was read from or written to one.
+pub fn io(task: &Arc<Task>, text: &mut String) -> Result {
+    let total = IoAccounting::default();
+    total.add(&task.signal.ioac);
+    task.signal
+        .thread_list()
+        .iter()
+        .for_each(|thread| total.add(&thread.ioac));
+    let get = |count: &IoCount| {
+        (
+            count.bytes.load(Ordering::Relaxed),
+            count.calls.load(Ordering::Relaxed),
+        )
+    };
+    let ((rchar, syscr), (wchar, syscw)) = (get(&total.read), get(&total.write));
+    let _ = write!(
+        text,
+        "rchar: {rchar}\nwchar: {wchar}\nsyscr: {syscr}\nsyscw: {syscw}\n\
+         read_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"
+    );
     Ok(())
 }
 

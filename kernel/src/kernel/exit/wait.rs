@@ -215,6 +215,7 @@ fn wait_task_zombie(opts: &WaitOpts, me: &Task, child: &Arc<Task>) -> Option<Fou
     taken.ok()?;
     account_child(me, &found.usage);
     release_task(child);
+    me.signal.ioac.add(&child.signal.ioac);
     Some(found)
 }
 

@@ -10,7 +10,7 @@ mod ringbuffer;
 mod syslog;
 
 pub use ringbuffer::Record;
-pub use syslog::sys_syslog;
+pub use syslog::{sys_syslog, syslog_has_unread, syslog_read};
 
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};

@@ -1,35 +1,45 @@
 //! syslog(2) (Linux: kernel/printk/printk.c, `do_syslog`).
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use uapi::syslog::*;
 
 use super::{CONSOLE_LOGLEVEL, LINE_MAX, LOG_WAIT, LOG_WAIT_NEEDED, RING};
 use crate::kernel::sched::current;
+use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
 use crate::mm::UserAddr;
-use crate::mm::uaccess::copy_to_user;
+use crate::mm::uaccess::{IovIter, copy_to_user, import_ubuf};
 use crate::prelude::*;
 
 const CAP_SYSLOG: u32 = 34;
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// Next record of SYSLOG_ACTION_READ.
-static SYSLOG_SEQ: AtomicU64 = AtomicU64::new(0);
+/// Where SYSLOG_ACTION_READ goes on.
+static SYSLOG_POS: SpinLock<SyslogPos> = SpinLock::new(SyslogPos { seq: 0, partial: 0 });
+/// Only CAP_SYSLOG may read the log (/proc/sys/kernel/dmesg_restrict).
+static DMESG_RESTRICT: AtomicBool = AtomicBool::new(false);
 /// First record after SYSLOG_ACTION_CLEAR.
 static CLEAR_SEQ: AtomicU64 = AtomicU64::new(0);
 /// Level to go back to after SYSLOG_ACTION_CONSOLE_OFF; 0 when it is on.
 static SAVED_LOGLEVEL: AtomicU8 = AtomicU8::new(0);
 
+/// A record, and how much of its line was read already.
+struct SyslogPos {
+    seq: u64,
+    partial: usize,
+}
+
 /// syslog(2). Errors: EINVAL, EPERM, EFAULT, ERESTARTSYS.
 pub fn sys_syslog(action: i32, buffer: UserAddr, len: i32) -> Result<usize> {
     let cred = current().cred();
-    let free = matches!(action, SYSLOG_ACTION_READ_ALL | SYSLOG_ACTION_SIZE_BUFFER);
+    let free = !DMESG_RESTRICT.load(Ordering::Relaxed)
+        && matches!(action, SYSLOG_ACTION_READ_ALL | SYSLOG_ACTION_SIZE_BUFFER);
     if !free && !cred.has_cap(CAP_SYSLOG) && !cred.has_cap(CAP_SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     match action {
         SYSLOG_ACTION_CLOSE | SYSLOG_ACTION_OPEN => Ok(0),
-        SYSLOG_ACTION_READ => read(buffer, check(buffer, len)?),
+        SYSLOG_ACTION_READ => syslog_read(&mut import_ubuf(buffer, check(buffer, len)?)?),
         SYSLOG_ACTION_READ_ALL => read_all(buffer, check(buffer, len)?),
         SYSLOG_ACTION_READ_CLEAR => {
             let n = read_all(buffer, check(buffer, len)?)?;
@@ -95,9 +105,12 @@ pub(super) fn user_line(seq: u64) -> Option<(u64, Vec<u8>)> {
 }
 
 fn size_unread() -> usize {
-    lines_from(SYSLOG_SEQ.load(Ordering::Relaxed))
-        .map(|(_, line)| line.len())
-        .sum()
+    let (seq, partial) = {
+        let pos = SYSLOG_POS.lock();
+        (pos.seq, pos.partial)
+    };
+    let lines = lines_from(seq).map(|(_, line)| line.len());
+    lines.sum::<usize>().saturating_sub(partial)
 }
 
 fn lines_from(seq: u64) -> impl Iterator<Item = (u64, Vec<u8>)> {
@@ -109,21 +122,53 @@ fn lines_from(seq: u64) -> impl Iterator<Item = (u64, Vec<u8>)> {
     })
 }
 
-/// Waits for records and takes as many whole ones as fit.
-fn read(buffer: UserAddr, len: usize) -> Result<usize> {
+/// Whether SYSLOG_ACTION_READ would not have to wait.
+pub fn syslog_has_unread() -> bool {
     LOG_WAIT_NEEDED.store(true, Ordering::Relaxed);
-    LOG_WAIT
-        .wait_event_interruptible(|| RING.lock().next_seq() > SYSLOG_SEQ.load(Ordering::Relaxed))?;
+    let seq = SYSLOG_POS.lock().seq;
+    RING.lock().next_seq() > seq
+}
+
+/// Waits for records and takes as many whole ones as fit; of a line that is longer than all the
+/// room, a part (Linux: `syslog_print`). Errors: ERESTARTSYS, EFAULT.
+pub fn syslog_read(to: &mut IovIter<'_>) -> Result<usize> {
+    if to.count() == 0 {
+        return Ok(0);
+    }
+    LOG_WAIT.wait_event_interruptible(syslog_has_unread)?;
     let mut done = 0;
-    for (next, line) in lines_from(SYSLOG_SEQ.load(Ordering::Relaxed)) {
-        if done + line.len() > len {
+    while let Some(piece) = next_piece(to.count(), done == 0) {
+        let copied = to.copy_to_iter(&piece)?;
+        done += copied;
+        if copied < piece.len() {
             break;
         }
-        copy_to_user(buffer + done as u64, &line)?;
-        done += line.len();
-        SYSLOG_SEQ.store(next, Ordering::Relaxed);
     }
     Ok(done)
+}
+
+/// The rest of the next line if there is room for it, or a part of it where one `may_split`.
+fn next_piece(room: usize, may_split: bool) -> Option<Vec<u8>> {
+    let mut pos = SYSLOG_POS.lock();
+    let (next, mut line) = user_line(pos.seq)?;
+    let lost = next != pos.seq + 1;
+    let read = if lost { 0 } else { pos.partial.min(line.len()) };
+    line.drain(..read);
+    if line.len() <= room {
+        *pos = SyslogPos {
+            seq: next,
+            partial: 0,
+        };
+    } else if may_split {
+        *pos = SyslogPos {
+            seq: next - 1,
+            partial: read + room,
+        };
+        line.truncate(room);
+    } else {
+        return None;
+    }
+    Some(line)
 }
 
 /// The newest records that fit, oldest first.
@@ -145,3 +190,19 @@ fn read_all(buffer: UserAddr, len: usize) -> Result<usize> {
     }
     Ok(done)
 }
+
+static PRINTK_TABLE: &[CtlTable] = &[CtlTable {
+    path: "kernel/dmesg_restrict",
+    get: || format!("{}", u8::from(DMESG_RESTRICT.load(Ordering::Relaxed))),
+    set: Some(|text| {
+        DMESG_RESTRICT.store(parse_number(text, 0, 1)? == 1, Ordering::Relaxed);
+        Ok(())
+    }),
+}];
+
+#[__init]
+fn printk_sysctl_init() -> Result {
+    register_sysctl(PRINTK_TABLE);
+    Ok(())
+}
+fs_initcall!(printk_sysctl_init);

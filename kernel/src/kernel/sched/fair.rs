@@ -7,8 +7,8 @@
 //!
 //! Two trees hold the queued entities: the eligible ones by deadline, the others by virtual run
 //! time. `V` moves, so an entity changes trees when a choice finds that it has to; every move is
-//! paid for by the enqueue or the choice that made it possible. The running entity is in neither
-//! tree. Everything here is under the run-queue lock and allocates nothing.
+//! paid for by the enqueue or the choice that made it possible. The running entity is not queued.
+//! Everything here is under the run-queue lock and allocates nothing.
 
 use core::sync::atomic::Ordering;
 
@@ -25,6 +25,10 @@ pub const NICE_0_LOAD: u64 = 1024;
 pub const WEIGHT_IDLEPRIO: u64 = 3;
 /// What an entity asks for at a time, ns (Linux: `sysctl_sched_base_slice`).
 pub const BASE_SLICE_NS: u64 = 3_000_000;
+
+/// Who has just got the CPU keeps it for so long, ns, whoever wakes: a task that wakes another
+/// one often goes to sleep itself at once, and a switch in between would be one too many.
+const WAKEUP_GRANULARITY_NS: u64 = 200_000;
 
 /// Weights of nice -20..=19: one step is about 10 % of the CPU, a factor of 1.25
 /// (Linux: `sched_prio_to_weight`).
@@ -87,13 +91,16 @@ pub(super) enum Enqueue {
 
 /// Fair entities of one CPU (Linux: `struct cfs_rq`).
 pub(super) struct CfsRq {
+    /// The one that waits, if there is only one: the trees are empty then. It keeps two tasks
+    /// that wake each other out of the trees.
+    only: Option<Arc<Task>>,
     eligible: RBTree<ByDeadline>,
     waiting: RBTree<ByVruntime>,
-    /// Entities in both trees.
+    /// Entities that wait.
     nr_queued: u32,
-    /// Sum of weights in the trees.
+    /// Sum of their weights.
     tree_load: u64,
-    /// Sum of `weight * (vruntime - zero)` over the trees.
+    /// Sum of `weight * (vruntime - zero)` over them.
     tree_key: i64,
     /// Reference point of `tree_key`, kept near `V` so that the products stay small.
     zero: u64,
@@ -120,6 +127,7 @@ pub(super) type Curr<'a> = Option<&'a SchedState>;
 impl CfsRq {
     pub(super) const fn new() -> Self {
         Self {
+            only: None,
             eligible: RBTree::new(ByDeadline::NEW),
             waiting: RBTree::new(ByVruntime::NEW),
             nr_queued: 0,
@@ -141,7 +149,7 @@ impl CfsRq {
     }
 
     /// Sum of weighted keys and of weights, the running entity included.
-    #[inline]
+    #[inline(always)]
     fn sums(&self, curr: Curr<'_>) -> (i64, u64) {
         match curr {
             Some(se) => {
@@ -163,7 +171,13 @@ impl CfsRq {
             return curr.map_or(self.zero, |se| se.vruntime.get()); // the average of one, or none
         }
         let (key, load) = self.sums(curr);
-        self.zero.wrapping_add(key.div_euclid(load as i64) as u64)
+        let load = (load as i64).max(1);
+        let floor = if key < 0 {
+            key.wrapping_sub(load - 1)
+        } else {
+            key
+        };
+        self.zero.wrapping_add((floor / load) as u64)
     }
 
     /// Moves the reference point to `v`.
@@ -183,7 +197,8 @@ impl CfsRq {
         key >= self.key(se).wrapping_mul(load as i64)
     }
 
-    /// Puts an entity that is in no tree into the right one.
+    /// Queues an entity that is not queued.
+    #[inline(always)]
     pub(super) fn insert(&mut self, curr: Curr<'_>, task: Arc<Task>) {
         let se = &task.se;
         let weight = se.weight.get();
@@ -192,11 +207,23 @@ impl CfsRq {
             .wrapping_add(self.key(se).wrapping_mul(weight as i64));
         self.tree_load += weight;
         self.nr_queued += 1;
-        let eligible = self.entity_eligible(curr, se);
+        if self.nr_queued == 1 {
+            self.only = Some(task);
+        } else {
+            self.insert_among_others(curr, task);
+        }
+    }
+
+    #[inline(never)]
+    fn insert_among_others(&mut self, curr: Curr<'_>, task: Arc<Task>) {
+        if let Some(only) = self.only.take() {
+            let eligible = self.entity_eligible(curr, &only.se);
+            self.link(only, eligible);
+        }
+        let eligible = self.entity_eligible(curr, &task.se);
         self.link(task, eligible);
     }
 
-    #[inline]
     fn link(&mut self, task: Arc<Task>, eligible: bool) {
         task.se.in_eligible_tree.store(eligible, Ordering::Relaxed);
         if eligible {
@@ -206,10 +233,11 @@ impl CfsRq {
         }
     }
 
-    /// Takes an entity out of its tree.
+    /// Takes a queued entity out.
     pub(super) fn remove(&mut self, task: &Task) -> Arc<Task> {
-        debug_assert!(task.se.run_node.is_linked());
-        let removed = if task.se.in_eligible_tree.load(Ordering::Relaxed) {
+        let removed = if !task.se.run_node.is_linked() {
+            self.only.take()
+        } else if task.se.in_eligible_tree.load(Ordering::Relaxed) {
             // SAFETY: the flag says which tree the entity is in, and the run-queue lock is held.
             unsafe { self.eligible.cursor_mut_from_ptr(task) }.remove()
         } else {
@@ -217,7 +245,7 @@ impl CfsRq {
             unsafe { self.waiting.cursor_mut_from_ptr(task) }.remove()
         };
         self.account_removal(&task.se);
-        removed.expect("a queued entity is in its tree")
+        removed.expect("a queued entity is in its place")
     }
 
     #[inline]
@@ -232,6 +260,7 @@ impl CfsRq {
 
     /// Charges the time since `exec_start` to the running entity (Linux: `update_curr`).
     /// Returns true when its slice is used up and somebody else waits.
+    #[inline(always)]
     pub(super) fn update_curr(&self, se: &SchedState, now: u64) -> bool {
         let delta = now.saturating_sub(se.exec_start.get());
         if delta == 0 {
@@ -254,6 +283,7 @@ impl CfsRq {
     }
 
     /// Gives an entity its place: as far from `V` as it was when it left (Linux: `place_entity`).
+    #[inline(always)]
     pub(super) fn place(&mut self, curr: Curr<'_>, se: &SchedState, how: Enqueue) {
         let v = self.avg_vruntime(curr);
         self.rebase(v);
@@ -276,12 +306,19 @@ impl CfsRq {
 
     /// Remembers how much service an entity that leaves is owed (Linux: `update_entity_lag`).
     /// Call while the entity still counts in the sums, as `curr` or in a tree.
+    #[inline(always)]
     pub(super) fn save_lag(&mut self, curr: Curr<'_>, se: &SchedState) {
+        if self.tree_load == 0 {
+            // Alone, it is the average itself.
+            self.zero = se.vruntime.get();
+            se.vlag.set(0);
+            return;
+        }
         let v = self.avg_vruntime(curr);
         self.rebase(v);
+        let lag = v.wrapping_sub(se.vruntime.get()) as i64;
         let limit = lag_limit(se);
-        let lag = (v.wrapping_sub(se.vruntime.get()) as i64).clamp(-limit, limit);
-        se.vlag.set(lag as u64);
+        se.vlag.set(lag.clamp(-limit, limit) as u64);
     }
 
     /// Forgives the service a sleeper had too much, for as long as it slept: by then everybody
@@ -332,10 +369,27 @@ impl CfsRq {
 
     /// Chooses and takes out the next entity; `None` when the running one goes on, or when there
     /// is none at all (Linux: `pick_eevdf`).
+    #[inline(always)]
     pub(super) fn pick(&mut self, curr: Curr<'_>) -> Option<Arc<Task>> {
+        if curr.is_none() && self.only.is_some() {
+            return self.take_only();
+        }
         if self.nr_queued == 0 {
             return None;
         }
+        self.pick_among_others(curr)
+    }
+
+    #[inline(always)]
+    fn take_only(&mut self) -> Option<Arc<Task>> {
+        self.nr_queued = 0;
+        self.tree_load = 0;
+        self.tree_key = 0;
+        self.only.take()
+    }
+
+    #[inline(never)]
+    fn pick_among_others(&mut self, curr: Curr<'_>) -> Option<Arc<Task>> {
         let curr_may_go_on = curr.filter(|se| self.entity_eligible(curr, se));
         if let Some(se) = curr_may_go_on
             && se.parity.get() == se.deadline.get()
@@ -343,11 +397,13 @@ impl CfsRq {
             return None;
         }
         self.settle(curr);
-        let best = match self.eligible.front().get() {
-            Some(best) => best,
+        let best = match (&self.only, self.eligible.front().get()) {
+            (Some(only), _) if self.entity_eligible(curr, &only.se) => only,
+            (None, Some(best)) => best,
             // Rounding alone can leave nobody eligible: the running one, or who had least.
-            None if curr_may_go_on.is_some() => return None,
-            None => self.waiting.front().get()?,
+            _ if curr_may_go_on.is_some() => return None,
+            (Some(only), _) => only,
+            (None, None) => self.waiting.front().get()?,
         };
         if let Some(se) = curr_may_go_on
             && VTime(se.deadline.get()) <= VTime(best.se.deadline.get())
@@ -355,7 +411,7 @@ impl CfsRq {
             return None;
         }
         let best: *const Task = best;
-        // SAFETY: it is in one of the trees, and nothing was changed since it was found.
+        // SAFETY: it is queued, and nothing was changed since it was found.
         Some(self.remove(unsafe { &*best }))
     }
 
@@ -367,6 +423,7 @@ impl CfsRq {
 
     /// Whether `woken`, just queued, should run instead of `curr` at once
     /// (Linux: `check_preempt_wakeup_fair`).
+    #[inline(always)]
     pub(super) fn wakeup_preempts(&self, curr: &SchedState, woken: &SchedState) -> bool {
         let idle_policy = uapi::sched::SCHED_IDLE;
         let curr_idle = curr.policy() == idle_policy;
@@ -374,14 +431,21 @@ impl CfsRq {
         if curr_idle != woken_idle {
             return curr_idle;
         }
-        if woken.policy() == uapi::sched::SCHED_BATCH || !self.entity_eligible(Some(curr), woken) {
+        let ran = curr
+            .sum_exec_runtime
+            .get()
+            .wrapping_sub(curr.prev_sum_exec_runtime.get());
+        if woken.policy() == uapi::sched::SCHED_BATCH || ran < WAKEUP_GRANULARITY_NS {
             return false;
         }
-        if !self.entity_eligible(Some(curr), curr) {
-            return true;
+        let (key, load) = self.sums(Some(curr));
+        let eligible = |se| key >= self.key(se).wrapping_mul(load as i64);
+        if !eligible(woken) {
+            return false;
         }
-        curr.parity.get() != curr.deadline.get()
-            && VTime(woken.deadline.get()) < VTime(curr.deadline.get())
+        !eligible(curr)
+            || curr.parity.get() != curr.deadline.get()
+                && VTime(woken.deadline.get()) < VTime(curr.deadline.get())
     }
 
     /// sched_yield(2): gives up the rest of the slice (Linux: `yield_task_fair`).

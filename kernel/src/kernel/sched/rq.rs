@@ -88,7 +88,7 @@ impl Rq {
     }
 
     /// Charges the running task for the time since the last call.
-    #[inline]
+    #[inline(always)]
     pub(super) fn update_curr(&mut self) {
         let Some(curr) = &self.curr else { return };
         match curr.se.class() {
@@ -102,6 +102,7 @@ impl Rq {
         }
     }
 
+    #[inline]
     fn count(&mut self, class: Class, change: i32) {
         self.nr_running = self.nr_running.wrapping_add_signed(change);
         if class == Class::Fair {
@@ -110,6 +111,7 @@ impl Rq {
     }
 
     /// Makes a task runnable (Linux: `activate_task`). The clock is up to date.
+    #[inline(always)]
     pub(super) fn activate_task(&mut self, task: Arc<Task>, how: Enqueue) {
         let class = task.se.class();
         self.count(class, 1);
@@ -119,6 +121,7 @@ impl Rq {
     }
 
     /// Puts a runnable task that does not run into its class.
+    #[inline(always)]
     pub(super) fn enqueue(&mut self, class: Class, task: Arc<Task>, how: Enqueue) {
         match class {
             Class::Stop => self.stop.enqueue(task),
@@ -139,6 +142,7 @@ impl Rq {
 
     /// The running task is about to sleep or to leave this CPU (Linux: `deactivate_task`).
     /// `update_curr` was called.
+    #[inline(always)]
     pub(super) fn deactivate_curr(&mut self) {
         let Some(curr) = &self.curr else { return };
         let class = curr.se.class();
@@ -171,6 +175,7 @@ impl Rq {
     }
 
     /// Puts the running task, which stays runnable, back into its class.
+    #[inline(never)]
     fn put_prev_task(&mut self) {
         let Some(prev) = self.curr.clone() else {
             return;
@@ -189,6 +194,7 @@ impl Rq {
 
     /// Chooses who runs next (Linux: `pick_next_task`). `None`: the running task goes on.
     /// The running task's `on_rq` says whether it takes part. `update_curr` was called.
+    #[inline(always)]
     pub(super) fn pick_next_task(&mut self) -> Option<Arc<Task>> {
         let curr = self.curr.as_ref()?;
         let curr_class = curr.se.class();
@@ -239,6 +245,7 @@ impl Rq {
     }
 
     /// Class by class; the running task, if runnable, was put back before.
+    #[inline(never)]
     fn pick_any(&mut self) -> Option<Arc<Task>> {
         if let Some(stopper) = self.stop.pick() {
             return Some(stopper);
@@ -283,6 +290,7 @@ impl Rq {
     }
 
     /// A task was queued: should it run at once? (Linux: `wakeup_preempt`)
+    #[inline(always)]
     pub(super) fn check_preempt_curr(&mut self, woken: &Task) {
         let Some(curr) = &self.curr else { return };
         let (curr_class, woken_class) = (curr.se.class(), woken.se.class());

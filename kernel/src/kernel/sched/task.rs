@@ -164,10 +164,59 @@ pub struct Task {
     pub nvcsw: AtomicU64,
     /// Switches away because it was preempted.
     pub nivcsw: AtomicU64,
+    /// What it read and wrote (Linux: `struct task_io_accounting`).
+    pub ioac: IoAccounting,
     /// Scheduling state; owned by kernel/sched.
     pub se: SchedState,
     /// Registers of a task that is not running; owned by arch.
     pub thread: arch::ThreadStruct,
+}
+
+/// Calls in one direction and the bytes they moved.
+#[derive(Default)]
+pub struct IoCount {
+    /// Bytes.
+    pub bytes: AtomicU64,
+    /// Calls.
+    pub calls: AtomicU64,
+}
+
+impl IoCount {
+    /// Counts a call. Only the task itself does that, so no locked instruction is needed.
+    #[inline]
+    pub fn count(&self, bytes: usize) {
+        let (total, calls) = (
+            self.bytes.load(Ordering::Relaxed),
+            self.calls.load(Ordering::Relaxed),
+        );
+        self.bytes
+            .store(total.wrapping_add(bytes as u64), Ordering::Relaxed);
+        self.calls.store(calls.wrapping_add(1), Ordering::Relaxed);
+    }
+    /// Adds what another one has; any task.
+    pub fn add(&self, other: &IoCount) {
+        self.bytes
+            .fetch_add(other.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.calls
+            .fetch_add(other.calls.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+/// What was read and written, whatever it came from (Linux: `struct task_io_accounting`).
+#[derive(Default)]
+pub struct IoAccounting {
+    /// Reading.
+    pub read: IoCount,
+    /// Writing.
+    pub write: IoCount,
+}
+
+impl IoAccounting {
+    /// Adds what another task has.
+    pub fn add(&self, other: &IoAccounting) {
+        self.read.add(&other.read);
+        self.write.add(&other.write);
+    }
 }
 
 /// What a new task is made of; `Task::new` fills in the rest.
@@ -245,6 +294,7 @@ impl Task {
             maj_flt: AtomicU64::new(0),
             nvcsw: AtomicU64::new(0),
             nivcsw: AtomicU64::new(0),
+            ioac: IoAccounting::default(),
             se: SchedState::new(stack_end),
             thread: arch::ThreadStruct::new(),
         })

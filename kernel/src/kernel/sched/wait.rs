@@ -11,11 +11,12 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use intrusive_collections::{LinkedList, LinkedListAtomicLink, UnsafeRef, intrusive_adapter};
 
 use super::core::{
-    __set_current_state, current, deadline_in, might_sleep, schedule_until, set_current_state,
-    signal_pending_state, try_to_wake_up,
+    __set_current_state, current, might_sleep, set_current_state, signal_pending_state,
+    try_to_wake_up,
 };
 use super::poll::{PollEntry, detach_poll_entries};
 pub use super::poll::{PollTable, PollWake};
+use super::sleep_timeout::{deadline_in, schedule_until};
 use super::swait::Sleep;
 use super::task::{Task, state::*};
 use crate::prelude::*;
@@ -217,10 +218,17 @@ impl WaitQueueHead {
     ///
     /// # Safety
     /// The entry is in this queue or in none.
+    #[inline]
     pub(super) unsafe fn remove_entry(&self, entry: &WaitEntry) {
-        if !entry.queued.load(Ordering::Acquire) {
-            return;
+        if entry.queued.load(Ordering::Acquire) {
+            // SAFETY: the caller's promise.
+            unsafe { self.remove_queued_entry(entry) };
         }
+    }
+
+    /// # Safety
+    /// The entry is in this queue or in none.
+    unsafe fn remove_queued_entry(&self, entry: &WaitEntry) {
         let mut list = self.list.lock();
         if entry.queued.load(Ordering::Relaxed) {
             // SAFETY: the flag says that it is in the list, and by contract it is in this one.
@@ -279,6 +287,11 @@ impl WaitQueueHead {
                 break Ended::Timeout;
             }
             in_time = schedule_until(deadline);
+            // Most wake-ups are for us: then there is no need to queue up again. The waker made
+            // the condition true before it made this task runnable.
+            if condition() {
+                break Ended::Condition;
+            }
         };
         __set_current_state(TASK_RUNNING);
         why

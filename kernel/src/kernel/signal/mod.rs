@@ -30,7 +30,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use uapi::resource::Rlimit;
 use uapi::signal::*;
 
-use crate::kernel::sched::task::{Pid, Task};
+use crate::kernel::sched::task::{IoAccounting, Pid, Task};
 use crate::kernel::sched::wait::WaitQueueHead;
 use crate::prelude::*;
 
@@ -219,6 +219,8 @@ pub struct SignalStruct {
     pub oom_score_adj: AtomicI32,
     /// The least value that the process may set without CAP_SYS_RESOURCE.
     pub oom_score_adj_min: AtomicI32,
+    /// What threads that are gone, and reaped children, read and wrote.
+    pub ioac: IoAccounting,
     /// /proc/PID/coredump_filter: kinds of memory that a core dump would have.
     pub coredump_filter: AtomicU32,
     /// Who logged in (/proc/PID/loginuid), `u32::MAX` for nobody.
@@ -286,6 +288,7 @@ impl SignalStruct {
             itimers: Default::default(),
             oom_score_adj: AtomicI32::new(0),
             oom_score_adj_min: AtomicI32::new(0),
+            ioac: IoAccounting::default(),
             coredump_filter: AtomicU32::new(COREDUMP_FILTER_DEFAULT),
             loginuid: AtomicU32::new(u32::MAX),
             sessionid: AtomicU32::new(u32::MAX),

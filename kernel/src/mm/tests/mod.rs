@@ -560,7 +560,7 @@ fn an_unlimited_stack_gets_the_bottom_up_layout() {
     assert_eq!(MmapLayout::pick(u64::MAX).direction, Direction::BottomUp);
     let layout = MmapLayout::pick(8 << 20);
     assert_eq!(layout.direction, Direction::TopDown);
-    assert!(layout.base % PAGE == 0 && layout.base < TASK_SIZE - (128 << 20));
+    assert!(layout.base.is_multiple_of(PAGE) && layout.base < TASK_SIZE - (128 << 20));
     let mm = MmStruct::new(MmapLayout {
         base: 0x2000_0000,
         direction: Direction::BottomUp,

@@ -163,6 +163,8 @@ pub trait Sock: Send + Sync {
     fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<i64> {
         Err(Errno::ENOIOCTLCMD)
     }
+    /// Takes note of errors that have happened by now, before SO_ERROR is read.
+    fn refresh(&self) {}
     /// Whether it listens (SO_ACCEPTCONN).
     fn is_listening(&self) -> bool {
         false

@@ -155,7 +155,10 @@ pub fn get(sock: &dyn Sock, name: i32) -> Result<Vec<u8>> {
         SO_TYPE => sk.kind as i32,
         SO_PROTOCOL => sk.protocol,
         SO_DOMAIN => i32::from(sk.family),
-        SO_ERROR => sk.take_error(),
+        SO_ERROR => {
+            sock.refresh();
+            sk.take_error()
+        }
         SO_SNDBUF => sk.sndbuf(),
         SO_RCVBUF => sk.rcvbuf.load(Ordering::Relaxed),
         SO_PRIORITY => sk.priority.load(Ordering::Relaxed),

