@@ -314,7 +314,7 @@ fn damaged_interpreters_do_no_harm() -> Outcome {
         let mut damaged = interpreter.clone();
         let position = (numbers.next() % (64 + 112)) as usize;
         damaged[position] ^= 1 << (numbers.next() % 8);
-        if numbers.next() % 4 == 0 {
+        if numbers.next().is_multiple_of(4) {
             damaged.truncate((numbers.next() % 600) as usize);
         }
         write("interpreter", &damaged)?;
