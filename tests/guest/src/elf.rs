@@ -167,9 +167,15 @@ fn changed(change: impl Fn(&mut Segment)) -> Vec<u8> {
     elf.bytes()
 }
 
+fn fatal(ran: Ran) -> bool {
+    matches!(
+        ran,
+        Ran::Ended(Status::Killed(libc::SIGSEGV)) | Ran::Refused(libc::EINVAL)
+    )
+}
+
 fn impossible_segments_are_fatal() -> Outcome {
-    // The old program is gone when they are noticed.
-    let fatal = Ran::Ended(Status::Killed(libc::SIGSEGV));
+    // When Linux notices them, the old program is gone; a kernel may look earlier.
     for (name, bytes) in [
         (
             "more in the file than in memory",
@@ -192,7 +198,8 @@ fn impossible_segments_are_fatal() -> Outcome {
             changed(|segment| segment.address = 0x7fff_ffff_e000),
         ),
     ] {
-        same!((name, run(&bytes)?), (name, fatal));
+        let ran = run(&bytes)?;
+        holds!(fatal(ran), "{name}: {ran:?}");
     }
     for (name, bytes) in [
         ("unaligned", changed(|segment| segment.address += 5)),
@@ -254,10 +261,7 @@ fn entries_that_are_nowhere_are_fatal() -> Outcome {
             ..Elf::good()
         }
         .bytes())?;
-        same!(
-            (entry, ran),
-            (entry, Ran::Ended(Status::Killed(libc::SIGSEGV)))
-        );
+        holds!(fatal(ran), "{entry:#x}: {ran:?}");
     }
     still_works()
 }

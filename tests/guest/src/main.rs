@@ -41,14 +41,12 @@ fn main() {
     let Some(name) = arguments.iter().find_map(|word| word.strip_prefix("run:")) else {
         return report::run(&arguments);
     };
-    if pid1::is_pid_1() {
-        pid1::prepare();
-    }
-    match jobs(name) {
+    let run = || match jobs(name) {
         Some(groups) => check::run(&groups, arguments.get(2).map(String::as_str)),
         None => println!("no such job: {name}"),
-    }
-    if pid1::is_pid_1() {
-        pid1::power_off();
+    };
+    match pid1::is_pid_1() {
+        true => pid1::run_in_child(run),
+        false => run(),
     }
 }
