@@ -7,8 +7,8 @@ use super::proc_create_single;
 use crate::arch;
 use crate::init::{params, version};
 use crate::kernel::sched::cputime::{CpuUsage, NR_STATS, cpustat};
-use crate::kernel::time::{NSEC_PER_SEC, ktime_get_boottime, nsec_to_clock_t, timekeeping};
 use crate::kernel::sched::loadavg::FIXED_1;
+use crate::kernel::time::{NSEC_PER_SEC, ktime_get_boottime, nsec_to_clock_t, timekeeping};
 use crate::kernel::{cpu, pid, printk, sched, softirq};
 use crate::prelude::*;
 

@@ -185,14 +185,20 @@ impl IoCount {
     /// Counts a call. Only the task itself does that, so no locked instruction is needed.
     #[inline]
     pub fn count(&self, bytes: usize) {
-        let (total, calls) = (self.bytes.load(Ordering::Relaxed), self.calls.load(Ordering::Relaxed));
-        self.bytes.store(total.wrapping_add(bytes as u64), Ordering::Relaxed);
+        let (total, calls) = (
+            self.bytes.load(Ordering::Relaxed),
+            self.calls.load(Ordering::Relaxed),
+        );
+        self.bytes
+            .store(total.wrapping_add(bytes as u64), Ordering::Relaxed);
         self.calls.store(calls.wrapping_add(1), Ordering::Relaxed);
     }
     /// Adds what another one has; any task.
     pub fn add(&self, other: &IoCount) {
-        self.bytes.fetch_add(other.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.calls.fetch_add(other.calls.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.bytes
+            .fetch_add(other.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.calls
+            .fetch_add(other.calls.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
