@@ -1,5 +1,6 @@
 //! Places for running machines: more emulators than processors would only make all of them miss their deadlines.
 
+use std::cell::Cell;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +9,11 @@ use std::time::Duration;
 const PLACES: usize = 2;
 const POLL: Duration = Duration::from_millis(50);
 
+thread_local! {
+    /// Whether the test of this thread has a place.
+    static HELD: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The right to run a machine, shared by all test processes through file locks. It ends when dropped, or with the
 /// process.
 #[derive(Debug)]
@@ -15,9 +21,19 @@ pub struct Slot {
     _lock: File,
 }
 
+impl Drop for Slot {
+    fn drop(&mut self) {
+        HELD.set(false);
+    }
+}
+
 impl Slot {
-    /// Waits for a free place.
+    /// Waits for a free place. A test has one machine at a time: with a second, two tests could wait for each other.
     pub fn wait_in(folder: &Path) -> Self {
+        assert!(
+            !HELD.replace(true),
+            "this test still has a machine: drop it before the next"
+        );
         loop {
             if let Some(slot) = (0..PLACES).find_map(|place| Self::try_take(folder, place)) {
                 return slot;
@@ -46,7 +62,7 @@ mod tests {
     fn there_are_two_places_and_a_dropped_one_is_free_again() {
         let folder = tempfile::tempdir().unwrap();
         let first = Slot::wait_in(folder.path());
-        let _second = Slot::wait_in(folder.path());
+        let _second = Slot::try_take(folder.path(), 1).unwrap();
         assert!(Slot::try_take(folder.path(), 0).is_none());
         assert!(Slot::try_take(folder.path(), 1).is_none());
         drop(first);

@@ -102,6 +102,7 @@ fn init_names_the_program_after_the_archives_own() {
         report.contains(r#"arguments ["/other", "kept"]"#),
         "{report}"
     );
+    drop(guest);
     let tree = with_broken_init("/sbin/init");
     let mut guest = boot("init-missing", &tree, "init=/nonexistent");
     expect_panic(&mut guest, "Requested init /nonexistent failed (error -2).");
@@ -205,6 +206,7 @@ fn too_many_arguments_are_a_panic() {
     let numbered = |form: &dyn Fn(u32) -> String| (1..=40).map(form).collect::<Vec<_>>().join(" ");
     let mut guest = boot("many-words", &tree, &numbered(&|i| format!("w{i}")));
     expect_panic(&mut guest, "Too many boot init vars at `w33'");
+    drop(guest);
     let mut guest = boot("many-variables", &tree, &numbered(&|i| format!("v{i}=1")));
     expect_panic(&mut guest, "Too many boot env vars at `v32=1'");
 }

@@ -42,5 +42,9 @@ groups! {
     signals_behave => "signals",
     processes_behave => "process",
     memory_behaves => "memory",
+    pipes_and_poll_behave => "pipes",
+    clocks_and_timers_behave => "clocks",
+    threads_behave => "threads",
+    the_terminal_behaves => "terminal",
     programs_are_started => "exec",
 }

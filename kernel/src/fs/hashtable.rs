@@ -230,7 +230,7 @@ mod tests {
                 let path = [name, rest.as_bytes()].concat();
                 assert_eq!(scan_component(3, &path), (len, hash), "{len} {rest}");
             }
-            assert!(same_name(name, &name.to_vec()));
+            assert!(same_name(name, name));
             for at in 0..len {
                 let mut other = name.to_vec();
                 other[at] ^= 1;

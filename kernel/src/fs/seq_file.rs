@@ -205,10 +205,9 @@ mod tests {
         Ok((cursor < 9999).then_some(cursor + 1))
     }
 
-    fn read_at(
-        file: &SeqStream<fn(u64, &mut Vec<u8>) -> Result<Option<u64>>>,
-        pos: u64,
-    ) -> Vec<u8> {
+    type Step = fn(u64, &mut Vec<u8>) -> Result<Option<u64>>;
+
+    fn read_at(file: &SeqStream<Step>, pos: u64) -> Vec<u8> {
         let mut stream = core::mem::take(&mut *file.state.lock());
         file.fill(&mut stream, pos).unwrap();
         let rest = stream.rest(pos).to_vec();

@@ -187,3 +187,10 @@ fn mark_readonly() {
         pr_info!("Kernel memory protection disabled.");
     }
 }
+
+/// `kindling.bench`: says when the kernel got control, so that the boot's cost can be counted.
+fn bench_setup(_value: &str) -> Result {
+    pr_notice!("bench: entry tsc={}", arch::boot_params().entry_tsc);
+    Ok(())
+}
+early_param!("kindling.bench", bench_setup);

@@ -1,6 +1,8 @@
 //! Names of the kernel's own functions (Linux: kernel/kallsyms.c).
 #![forbid(unsafe_code)]
 
+use alloc::string::ToString;
+
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,7 +36,10 @@ impl ProcFile for Kallsyms {
                 let Some((addr, name)) = kallsyms_symbol(cursor as usize) else {
                     return Ok(None);
                 };
-                let line = symbol_line(if show_value { addr } else { 0 }, &format!("{name}"));
+                let line = symbol_line(
+                    if show_value { addr } else { 0 },
+                    &ToString::to_string(&name),
+                );
                 out.extend_from_slice(line.as_bytes());
                 Ok(Some(cursor + 1))
             },

@@ -144,8 +144,6 @@ macro_rules! kpanic {
 
 #[cfg(target_os = "none")]
 mod rust_panic {
-    use crate::prelude::*;
-
     /// A Rust panic is Linux's BUG(): the kernel's own code went wrong.
     #[panic_handler]
     fn panic_handler(info: &core::panic::PanicInfo<'_>) -> ! {

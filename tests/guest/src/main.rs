@@ -20,6 +20,7 @@ fn jobs(name: &str) -> Option<Vec<&'static [Check]>> {
             return Some(syscalls::GROUPS.iter().map(|(_, checks)| *checks).collect());
         }
         "traps" => traps::CHECKS,
+        "logged-traps" => traps::LOGGED,
         "exec" => exec::CHECKS,
         group => syscalls::GROUPS.iter().find(|(name, _)| *name == group)?.1,
     };

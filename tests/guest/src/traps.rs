@@ -36,6 +36,15 @@ pub const CHECKS: &[Check] = table![
     a_fault_without_a_stack_kills,
 ];
 
+/// Those whose line in the log is looked at; more would be too many for the log at a time.
+pub const LOGGED: &[Check] = table![
+    division_by_zero,
+    an_undefined_instruction,
+    an_address_that_is_not_canonical,
+    a_read_where_nothing_is_mapped,
+    a_write_where_nothing_is_mapped,
+];
+
 /// What a handler sees, as it goes through the pipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

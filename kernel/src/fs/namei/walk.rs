@@ -99,11 +99,11 @@ enum Step {
 /// How far one text was walked.
 enum Walked {
     /// Its last component is the last of all.
-    ToLast,
+    Last,
     /// A link's text comes next.
-    ToLink(LinkTarget),
+    Link(LinkTarget),
     /// To its end; the text that met it goes on.
-    ToEnd,
+    End,
 }
 
 impl<'n> Nameidata<'n> {
@@ -172,9 +172,9 @@ impl<'n> Nameidata<'n> {
             let walked = self.walk_text(text.as_bytes())?;
             self.text = text;
             match walked {
-                Walked::ToLast => return Ok(()),
-                Walked::ToLink(target) => self.enter_link(target)?,
-                Walked::ToEnd => match self.stack.pop() {
+                Walked::Last => return Ok(()),
+                Walked::Link(target) => self.enter_link(target)?,
+                Walked::End => match self.stack.pop() {
                     Some((text, pos)) => (self.text, self.pos) = (text, pos),
                     None => return Ok(()),
                 },
@@ -203,14 +203,14 @@ impl<'n> Nameidata<'n> {
                 self.last = (start, end);
                 self.last_hash = hash;
                 self.trailing_slash = next > end;
-                return Ok(Walked::ToLast);
+                return Ok(Walked::Last);
             }
             if let Step::Link(target) = self.step(name, hash, true)? {
-                return Ok(Walked::ToLink(target));
+                return Ok(Walked::Link(target));
             }
             start = next;
         }
-        Ok(Walked::ToEnd)
+        Ok(Walked::End)
     }
 
     #[inline]

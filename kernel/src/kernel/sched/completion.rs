@@ -6,7 +6,8 @@
 //! so a completion on the waiter's stack does not go away under `complete`'s feet.
 #![forbid(unsafe_code)]
 
-use super::core::{MAX_SCHEDULE_TIMEOUT, might_sleep};
+use super::core::might_sleep;
+use super::sleep_timeout::MAX_SCHEDULE_TIMEOUT;
 use super::swait::{Sleep, SwaitQueue, WokenBy, sleep_on};
 use crate::prelude::*;
 

@@ -19,13 +19,10 @@ use super::stack;
 use super::task::{self, CurrentTask, Task, state::*, tif};
 use crate::arch;
 use crate::kernel::preempt::PREEMPT_OFFSET;
-use crate::kernel::time::{self, timer::Timer};
+use crate::kernel::time;
 use crate::mm::mmap::MmStruct;
 use crate::mm::percpu::NR_CPUS;
 use crate::prelude::*;
-
-/// `schedule_timeout` without an end.
-pub const MAX_SCHEDULE_TIMEOUT: u64 = u64::MAX;
 
 /// Nanoseconds since boot, for accounting (Linux: `sched_clock`). Any context.
 #[inline]
@@ -504,78 +501,14 @@ pub(crate) fn sched_fork(parent: &Task, child: &Task) {
     } else {
         0
     });
-    to.weight.set(weight_of(policy, nice));
+    to.weight.set(super::change::weight_of(policy, nice));
     to.slice.set(from.slice.get());
     to.cpus_mask.store(from.cpus_mask(), Ordering::Relaxed);
     to.cpu
         .store(arch::smp_processor_id() as u32, Ordering::Relaxed);
 }
 
-/// Weight of a fair task.
-pub(super) fn weight_of(policy: u32, nice: i32) -> u64 {
-    if policy == uapi::sched::SCHED_IDLE {
-        super::fair::WEIGHT_IDLEPRIO
-    } else {
-        super::fair::nice_to_weight(nice)
-    }
-}
-
-// --- changing a task's parameters -------------------------------------------------------------
-
-/// Changes scheduling parameters of a task in whatever state it is: takes it off its queue,
-/// calls `change`, puts it back (Linux: the dequeue/enqueue pairs of `__sched_setscheduler`).
-pub(super) fn change_task(task: &Task, change: impl FnOnce(&mut Rq, &Task)) {
-    let _wakers = task.se.wake_lock.lock();
-    let mut rq = cpu_rq(task.se.cpu()).lock();
-    rq.update_clock();
-    rq.update_curr();
-    let before = task.se.class();
-    let queued = task.se.on_rq.load(Ordering::Relaxed);
-    let running = rq.curr.as_ref().is_some_and(|c| core::ptr::eq(&**c, task));
-    let taken = if queued && !running {
-        rq.dequeue_waiting(task)
-    } else {
-        None
-    };
-    change(&mut rq, task);
-    let after = task.se.class();
-    if queued && before != after {
-        rq.recount(before, after);
-    }
-    if let Some(taken) = taken {
-        rq.enqueue(after, taken, Enqueue::Restore);
-        rq.check_preempt_curr(task);
-    } else if running {
-        if before != after && after == Class::Fair {
-            let curr = rq.curr.take();
-            rq.cfs.place(None, &task.se, Enqueue::Restore);
-            rq.curr = curr;
-        }
-        rq.resched_curr();
-    }
-}
-
-/// The new weight of a fair task, wherever it is; call inside `change_task`.
-pub(super) fn set_load_weight(rq: &mut Rq, task: &Task) {
-    let weight = weight_of(task.se.policy(), task.se.nice());
-    let running = rq.curr.as_ref().is_some_and(|c| core::ptr::eq(&**c, task));
-    if running && task.se.class() == Class::Fair && task.se.on_rq.load(Ordering::Relaxed) {
-        rq.cfs.reweight(Some(&task.se), &task.se, weight);
-    } else {
-        task.se.weight.set(weight);
-    }
-}
-
-/// Limits a task to the CPUs of `mask`, which has an active one (Linux: `set_cpus_allowed_ptr`).
-/// Errors: EINVAL when no active CPU is left.
-pub fn set_cpus_allowed(task: &Task, mask: u64) -> Result {
-    if mask & rq::cpu_active_mask() == 0 {
-        return Err(Errno::EINVAL);
-    }
-    task.se.cpus_mask.store(mask, Ordering::Relaxed);
-    // With one CPU nobody is in the wrong place; SMP bring-up adds the move here.
-    Ok(())
-}
+// --- run time ---------------------------------------------------------------------------------
 
 /// CPU time of a task up to now, ns (Linux: `task_sched_runtime`).
 pub fn task_sched_runtime(task: &Task) -> u64 {
@@ -640,64 +573,6 @@ pub fn kick_process(task: &Task) {
     if cpu != arch::smp_processor_id() && task.se.is_running() {
         arch::smp_send_reschedule(cpu);
     }
-}
-
-/// Sleeps for `timeout` jiffies at most in the state that was set before; returns what is left.
-pub fn schedule_timeout(timeout: u64) -> u64 {
-    if timeout == MAX_SCHEDULE_TIMEOUT {
-        schedule();
-        return timeout;
-    }
-    let expires = time::jiffies().saturating_add(timeout);
-    let sleeper = current().to_arc();
-    let alarm = Timer::new(move || {
-        wake_up_process(&sleeper);
-    });
-    alarm.mod_timer(expires);
-    schedule();
-    alarm.del_timer(); // no longer needed if something else woke the task
-    expires.saturating_sub(time::jiffies())
-}
-
-/// Sleeps in the state that was set before until `deadline`, ns of CLOCK_MONOTONIC (`None`: no
-/// end); false when the time is over.
-#[inline]
-pub(super) fn schedule_until(deadline: Option<u64>) -> bool {
-    match deadline {
-        Some(deadline) => !time::schedule_hrtimeout(deadline),
-        None => {
-            schedule();
-            true
-        }
-    }
-}
-
-/// The deadline that is `timeout_ns` from now; `None` when that is never.
-pub(super) fn deadline_in(timeout_ns: u64) -> Option<u64> {
-    time::ktime_get().checked_add(timeout_ns)
-}
-
-fn schedule_timeout_in(state: u32, timeout: u64) -> u64 {
-    set_current_state(state);
-    let left = schedule_timeout(timeout);
-    __set_current_state(TASK_RUNNING);
-    left
-}
-/// Sleeps `timeout` jiffies; a signal ends it early.
-pub fn schedule_timeout_interruptible(timeout: u64) -> u64 {
-    schedule_timeout_in(TASK_INTERRUPTIBLE, timeout)
-}
-/// Sleeps `timeout` jiffies; a fatal signal ends it early.
-pub fn schedule_timeout_killable(timeout: u64) -> u64 {
-    schedule_timeout_in(TASK_KILLABLE, timeout)
-}
-/// Sleeps `timeout` jiffies.
-pub fn schedule_timeout_uninterruptible(timeout: u64) -> u64 {
-    schedule_timeout_in(TASK_UNINTERRUPTIBLE, timeout)
-}
-/// Sleeps `timeout` jiffies without counting as load.
-pub fn schedule_timeout_idle(timeout: u64) -> u64 {
-    schedule_timeout_in(TASK_IDLE, timeout)
 }
 
 // --- tick and boot ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 //!
 //! Lock order: tasklist lock (kernel/pid.rs), wait queue, `wake_lock` of a task, run queue.
 
+mod change;
 pub mod completion;
 pub mod core;
 pub mod cputime;
@@ -17,6 +18,7 @@ pub mod loadavg;
 pub mod poll;
 mod rq;
 pub mod rt;
+pub mod sleep_timeout;
 pub mod stack;
 mod stop_task;
 mod swait;
@@ -26,14 +28,17 @@ pub mod task;
 pub mod tests;
 pub mod wait;
 
+pub use self::change::set_cpus_allowed;
 pub use self::core::{
-    MAX_SCHEDULE_TIMEOUT, activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep,
-    need_resched, preempt_check_resched, preempt_schedule_irq, sched_init, schedule,
-    schedule_preempt_disabled, schedule_tail, schedule_timeout, schedule_timeout_idle,
-    schedule_timeout_interruptible, schedule_timeout_killable, schedule_timeout_uninterruptible,
-    scheduler_tick, set_current_state, task_sched_runtime, try_current, try_to_wake_up,
-    wake_up_new_task, wake_up_process, wake_up_state, yield_now,
+    activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep, need_resched,
+    preempt_check_resched, preempt_schedule_irq, sched_init, schedule, schedule_preempt_disabled,
+    schedule_tail, scheduler_tick, set_current_state, task_sched_runtime, try_current,
+    try_to_wake_up, wake_up_new_task, wake_up_process, wake_up_state, yield_now,
 };
 pub use self::loadavg::{calc_global_load, loadavg_fixed};
 pub use self::rq::{cpu_active_mask, sched_cpu_activate};
+pub use self::sleep_timeout::{
+    MAX_SCHEDULE_TIMEOUT, schedule_timeout, schedule_timeout_idle, schedule_timeout_interruptible,
+    schedule_timeout_killable, schedule_timeout_uninterruptible,
+};
 pub use self::swait::{Sleep, SwaitQueue, WokenBy, sleep_on as swait_sleep_on};

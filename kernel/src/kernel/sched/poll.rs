@@ -6,7 +6,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use super::core::{__set_current_state, current, deadline_in, schedule_until, set_current_state};
+use super::core::{__set_current_state, current, set_current_state};
+use super::sleep_timeout::{deadline_in, schedule_until};
 use super::task::{Task, state::*};
 use super::wait::{WaitEntry, WaitQueueHead, WakeAction};
 use crate::prelude::*;

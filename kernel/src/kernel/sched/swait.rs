@@ -11,9 +11,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use intrusive_collections::{LinkedList, LinkedListAtomicLink, UnsafeRef, intrusive_adapter};
 
 use super::core::{
-    __set_current_state, current, schedule_timeout, set_current_state, signal_pending_state,
-    try_to_wake_up,
+    __set_current_state, current, set_current_state, signal_pending_state, try_to_wake_up,
 };
+use super::sleep_timeout::schedule_timeout;
 use super::task::{CurrentTask, Task, state::*};
 use crate::kernel::locking::SpinLockGuard;
 

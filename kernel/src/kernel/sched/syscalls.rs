@@ -10,7 +10,8 @@ use uapi::time::Timespec;
 
 use core::sync::atomic::Ordering;
 
-use super::core::{change_task, current, set_cpus_allowed, set_load_weight, yield_now};
+use super::change::{change_task, set_cpus_allowed, set_load_weight};
+use super::core::{current, yield_now};
 use super::entity::Class;
 use super::rq::cpu_active_mask;
 use super::rt::{MAX_RT_PRIO, RR_TIMESLICE_TICKS};

@@ -11,11 +11,12 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use intrusive_collections::{LinkedList, LinkedListAtomicLink, UnsafeRef, intrusive_adapter};
 
 use super::core::{
-    __set_current_state, current, deadline_in, might_sleep, schedule_until, set_current_state,
-    signal_pending_state, try_to_wake_up,
+    __set_current_state, current, might_sleep, set_current_state, signal_pending_state,
+    try_to_wake_up,
 };
 use super::poll::{PollEntry, detach_poll_entries};
 pub use super::poll::{PollTable, PollWake};
+use super::sleep_timeout::{deadline_in, schedule_until};
 use super::swait::Sleep;
 use super::task::{Task, state::*};
 use crate::prelude::*;

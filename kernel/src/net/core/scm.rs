@@ -45,7 +45,7 @@ impl InFlight {
             }
             *count += files.len();
         }
-        files.iter().for_each(|file| garbage::inflight(file));
+        files.iter().for_each(garbage::inflight);
         Ok(Box::new(Self { files, uid }))
     }
     /// The files.
@@ -54,7 +54,7 @@ impl InFlight {
     }
     fn leave(&mut self) -> Vec<Arc<File>> {
         let files = core::mem::take(&mut self.files);
-        files.iter().for_each(|file| garbage::notinflight(file));
+        files.iter().for_each(garbage::notinflight);
         let mut counts = COUNTS.lock();
         if let Some(count) = counts.get_mut(&self.uid) {
             *count = count.saturating_sub(files.len());
@@ -65,6 +65,7 @@ impl InFlight {
         files
     }
     /// The files have arrived.
+    #[expect(clippy::boxed_local, reason = "it lives in a box in its message")]
     pub fn into_files(mut self: Box<Self>) -> Vec<Arc<File>> {
         self.leave()
     }

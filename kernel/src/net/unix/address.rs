@@ -95,9 +95,11 @@ pub fn asks_for_autobind(addr: &SockAddr) -> bool {
     addr.as_bytes().len() == FAMILY_LEN && addr.family() == Some(AF_UNIX)
 }
 
-/// Abstract names by socket type, which is part of the name.
-static ABSTRACT: SpinLock<BTreeMap<(u32, Box<[u8]>), Weak<UnixSock>>> =
-    SpinLock::new(BTreeMap::new());
+/// A socket type and a name: the type is part of an abstract name.
+type AbstractName = (u32, Box<[u8]>);
+
+/// Sockets with abstract names.
+static ABSTRACT: SpinLock<BTreeMap<AbstractName, Weak<UnixSock>>> = SpinLock::new(BTreeMap::new());
 /// Sockets by the address of their inode, which they keep.
 static INODES: SpinLock<BTreeMap<usize, Weak<UnixSock>>> = SpinLock::new(BTreeMap::new());
 /// Every socket by its address.

@@ -87,6 +87,7 @@ fn for_each_queued(sock: &UnixSock, each: &mut dyn FnMut(usize)) {
 }
 
 /// Takes the messages with files out of the socket's queues.
+#[expect(clippy::vec_box, reason = "the boxes come from the messages")]
 fn strip(sock: &UnixSock, stripped: &mut Vec<Box<InFlight>>) {
     for skb in &mut sock.queue.lock().skbs {
         stripped.extend(skb.fds.take());

@@ -1,13 +1,17 @@
 //! Checks of the system calls, a file for a group of calls.
 
 mod attributes;
+mod clocks;
 mod descriptors;
 mod files;
 mod memory;
 mod numbers;
+mod pipes;
 mod pointers;
 mod process;
 mod signals;
+mod terminal;
+mod threads;
 
 use crate::check::Check;
 
@@ -21,4 +25,8 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("signals", signals::CHECKS),
     ("process", process::CHECKS),
     ("memory", memory::CHECKS),
+    ("pipes", pipes::CHECKS),
+    ("clocks", clocks::CHECKS),
+    ("threads", threads::CHECKS),
+    ("terminal", terminal::CHECKS),
 ];

@@ -1,7 +1,7 @@
 //! The fair class with a simulated clock.
 
 use super::lone_task;
-use crate::kernel::sched::core::weight_of;
+use crate::kernel::sched::change::weight_of;
 use crate::kernel::sched::entity::Class;
 use crate::kernel::sched::fair::{Enqueue, nice_to_weight};
 use crate::kernel::sched::rq::Rq;
