@@ -604,7 +604,7 @@ impl InodeOperations for PipeInode {
     fn open(&self, inode: &Arc<Inode>, flags: u32) -> Result<Arc<dyn FileOperations>> {
         // Through /proc/PID/fd: it has had its readers and writers, nobody waits for the first.
         let pipe = inode.fifo.lock().upgrade().ok_or(Errno::ENXIO)?;
-        let end = PipeFile::open(&pipe, flags);
+        let (end, _) = PipeFile::open(&pipe, flags);
         Ok(Arc::new(end))
     }
 }
