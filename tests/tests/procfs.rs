@@ -164,7 +164,7 @@ fn a_process_that_was_waited_for_is_gone() {
         &[
             "sleep 1000 &",
             "cd /proc/$!",
-            "cat comm",
+            "until grep -q sleep comm; do :; done; cat comm",
             "kill $!; wait $!; ls",
             "cat stat; ls -d /proc/$!",
         ],
