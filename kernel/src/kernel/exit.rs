@@ -25,7 +25,7 @@ use crate::kernel::sched::cputime::task_cputime_adjusted;
 use crate::kernel::sched::task::{EXIT_DEAD, EXIT_ZOMBIE, Task, pf, state};
 use crate::kernel::sched::{activate_mm, current, schedule, set_current_state, wake_up_process};
 use crate::kernel::signal::{
-    GroupTimes, SigHand, SigInfo, send_sig_info, sigflags, signal_wake_up,
+    GroupTimes, SigHand, SigInfo, SignalStruct, send_sig_info, sigflags, signal_wake_up,
 };
 use crate::kernel::time::nsec_to_clock_t;
 use crate::kpanic;
@@ -51,6 +51,7 @@ pub fn do_exit(status: i32) -> ! {
         }
         me.signal.itimers.cancel_all();
         note_maxrss(me);
+        last_thread_tells_status(&me.signal, status);
     }
     me.exit_code.store(status as u32, Ordering::Relaxed);
     exit_mm(me);
@@ -61,6 +62,17 @@ pub fn do_exit(status: i32) -> ! {
     }
     exit_notify(me, group_dead);
     do_task_dead()
+}
+
+/// Without an exit of the whole group, the status of a process is that of its last thread (Linux:
+/// `synchronize_group_exit`).
+fn last_thread_tells_status(signal: &SignalStruct, status: i32) {
+    if !signal.has_flag(sigflags::GROUP_EXIT) {
+        signal.group_exit_code.store(status, Ordering::Relaxed);
+        signal
+            .flags
+            .fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
+    }
 }
 
 /// Ends a task after an oops (Linux: `make_task_dead`): in an interrupt or in the idle task
