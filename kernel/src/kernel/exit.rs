@@ -232,13 +232,33 @@ fn wake_exec_task(me: &Task) {
     }
 }
 
-/// Who adopts the children of `father`: another thread of its process, else init (Linux:
-/// `find_new_reaper`).
+/// Who adopts the children of `father`: another thread of its process, else the nearest ancestor
+/// that asked for it, else init (Linux: `find_new_reaper`).
 fn find_new_reaper(table: &PidTable, father: &Task) -> Option<Arc<Task>> {
+    find_alive_thread(father, father)
+        .or_else(|| find_subreaper(father))
+        .or_else(|| table.find(1).cloned())
+}
+
+/// A thread of the process of `task` that stays alive when `father` goes.
+fn find_alive_thread(task: &Task, father: &Task) -> Option<Arc<Task>> {
     let alive =
         |thread: &Arc<Task>| !core::ptr::eq(&**thread, father) && !thread.has_flag(pf::PF_EXITING);
-    let thread = father.signal.thread_list().into_iter().find(alive);
-    thread.or_else(|| table.find(1).cloned())
+    task.signal.thread_list().into_iter().find(alive)
+}
+
+/// The nearest ancestor that set PR_SET_CHILD_SUBREAPER and lives.
+fn find_subreaper(father: &Task) -> Option<Arc<Task>> {
+    let mut ancestor = father.real_parent()?;
+    while ancestor.pid() > 1 {
+        if ancestor.signal.has_flag(sigflags::CHILD_SUBREAPER)
+            && let Some(thread) = find_alive_thread(&ancestor, father)
+        {
+            return Some(thread);
+        }
+        ancestor = ancestor.real_parent()?;
+    }
+    None
 }
 
 /// Hands the children of `father` to a new parent (Linux: `forget_original_parent`).
