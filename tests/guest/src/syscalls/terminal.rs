@@ -143,7 +143,7 @@ fn the_foreground_group_is_chosen() -> Outcome {
         good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &child).is_ok();
         good &= call!(SYS_ioctl, fd, libc::TIOCGPGRP, &mut group).is_ok() && group == child;
         // This group is in the background now, and nobody could continue it if it were stopped.
-        good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &child) == Err(Errno(libc::EIO));
+        good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &child) == Err(Errno(libc::ENOTTY));
         let _ = call!(SYS_kill, child, libc::SIGKILL);
         wait(child);
         i32::from(!good)
