@@ -11,5 +11,6 @@
 
 pub mod core;
 pub mod ipv4;
+pub mod netlink;
 pub mod socket;
 pub mod unix;

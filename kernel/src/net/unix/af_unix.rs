@@ -659,4 +659,5 @@ fn af_unix_init() -> Result {
     pr_info!("NET: Registered PF_UNIX/PF_LOCAL protocol family");
     super::proc::unix_proc_init()
 }
-fs_initcall!(af_unix_init);
+// After the other families, as on Linux: their messages keep its order.
+fs_initcall_sync!(af_unix_init);
