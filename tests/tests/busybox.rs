@@ -354,6 +354,11 @@ fn files_are_made_changed_and_removed() {
                 "mkfifo /tmp/p; (echo through > /tmp/p &); cat /tmp/p",
                 "through\n",
             ),
+            // The writer may come, write and go while the reader opens.
+            (
+                "for i in 1 2 3 4 5; do (echo $i > /tmp/p &); cat /tmp/p; done",
+                "1\n2\n3\n4\n5\n",
+            ),
         ],
     );
 }
