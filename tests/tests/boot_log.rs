@@ -34,7 +34,6 @@ const GOLDEN: &[&str] = &[
     "] SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs=1, Nodes=1",
     "] NR_IRQS: ",
     "] printk: legacy console [ttyS0] enabled",
-    "] Console: colour ",
     "] Calibrating delay loop",
     "] pid_max: default: 32768 minimum: 301",
     "] Mount-cache hash table entries: ",
