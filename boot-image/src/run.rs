@@ -57,7 +57,7 @@ fn needs(options: &RunOptions) -> Vec<Need> {
     if options.firmware == Firmware::Uefi {
         needs.push(Need::Ovmf);
     }
-    if options.display != "none" && !options.display.starts_with("vnc") {
+    if matches!(options.display.split(',').next(), Some("gtk" | "sdl")) {
         needs.push(Need::QemuWindow);
     }
     needs
@@ -193,7 +193,12 @@ mod tests {
             [Need::Qemu, Need::CLibrary]
         );
         assert!(needs(&options(&["--firmware", "uefi"])).contains(&Need::Ovmf));
-        assert!(needs(&options(&["--display", "gtk"])).contains(&Need::QemuWindow));
+        assert!(
+            needs(&options(&["--display", "gtk,grab-on-hover=on"])).contains(&Need::QemuWindow)
+        );
+        for other in ["none", "vnc=:1", "curses", "gkt"] {
+            assert!(!needs(&options(&["--display", other])).contains(&Need::QemuWindow));
+        }
     }
 
     #[test]
