@@ -222,7 +222,7 @@ fn other_interrupts() -> Outcome {
 
 fn an_address_that_is_not_canonical() -> Outcome {
     let seen = raise(libc::SIGSEGV, || {
-        peek(std::ptr::without_provenance(0x8000_0000_0000));
+        peek(std::ptr::without_provenance(0x4000_0000_0000_0000));
     })?;
     expect(seen, libc::SIGSEGV, SI_KERNEL, 13, At::Nothing)
 }

@@ -154,6 +154,8 @@ pub mod sigflags {
     pub const GROUP_EXIT: u32 = 4;
     /// pid 1: default actions do not apply to it.
     pub const UNKILLABLE: u32 = 0x40;
+    /// Orphans below this process become its children (Linux: `is_child_subreaper`).
+    pub const CHILD_SUBREAPER: u32 = 0x80;
     /// The parent is to hear of a stop.
     pub const CLD_STOPPED: u32 = 0x10;
     /// The parent is to hear of a continue.
@@ -310,6 +312,17 @@ impl SignalStruct {
     /// Whether one of `sigflags` is set.
     pub fn has_flag(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0
+    }
+    /// From now on the process ends with this status: it is no longer stopped, nor to be continued (Linux: the
+    /// assignment of SIGNAL_GROUP_EXIT to `flags`). siglock held.
+    pub fn begin_group_exit(&self, status: i32) {
+        const OVER: u32 = sigflags::STOP_STOPPED
+            | sigflags::STOP_CONTINUED
+            | sigflags::CLD_STOPPED
+            | sigflags::CLD_CONTINUED;
+        self.group_exit_code.store(status, Ordering::Relaxed);
+        self.flags.fetch_and(!OVER, Ordering::AcqRel);
+        self.flags.fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
     }
     /// Live threads.
     pub fn thread_list(&self) -> Vec<Arc<Task>> {

@@ -139,9 +139,11 @@ fn the_foreground_group_is_chosen() -> Outcome {
             0
         });
         good &= call!(SYS_setpgid, child, child).is_ok();
+        good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &4_000_000) == Err(Errno(libc::ESRCH));
         good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &child).is_ok();
         good &= call!(SYS_ioctl, fd, libc::TIOCGPGRP, &mut group).is_ok() && group == child;
-        good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &4_000_000) == Err(Errno(libc::ESRCH));
+        // This group is in the background now, and nobody could continue it if it were stopped.
+        good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &child) == Err(Errno(libc::ENOTTY));
         let _ = call!(SYS_kill, child, libc::SIGKILL);
         wait(child);
         i32::from(!good)
@@ -174,6 +176,9 @@ fn background_processes_are_stopped_when_they_read() -> Outcome {
         let (first, end) = background(|| i32::from(call!(SYS_read, fd, &mut 0_u8, 1).is_err()));
         let stopped =
             first == Status::Stopped(libc::SIGTTIN) && end == Status::Killed(libc::SIGKILL);
+        if !stopped {
+            println!("the reader: {first:?}, then {end:?}");
+        }
         let (ignoring, _) = background(|| {
             set_disposition(libc::SIGTTIN, libc::SIG_IGN, 0, &[]);
             i32::from(call!(SYS_read, fd, &mut 0_u8, 1) != Err(Errno(libc::EIO)))
