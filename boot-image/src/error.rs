@@ -87,9 +87,28 @@ impl<T> FileContext<T> for io::Result<T> {
     }
 }
 
+/// Refuses, before anything is built, a file of the user's that cannot be read later.
+pub fn check_readable(path: &Path) -> Result<()> {
+    let metadata = std::fs::File::open(path).and_then(|file| file.metadata());
+    if metadata.doing("read", path)?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory)).doing("read", path);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_and_a_missing_file_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check_readable(folder.path()).is_err());
+        let file = folder.path().join("file");
+        assert!(check_readable(&file).is_err());
+        std::fs::write(&file, "").unwrap();
+        assert!(check_readable(&file).is_ok());
+    }
 
     #[test]
     fn a_failed_program_shows_its_output_indented() {

@@ -6,7 +6,7 @@ use crate::bootconfig;
 use crate::cli::ImageOptions;
 use crate::compress::Compression;
 use crate::disk_image::DiskTool;
-use crate::error::{FileContext, Result};
+use crate::error::{FileContext, Result, check_readable};
 use crate::kernel_build::Kernel;
 use crate::run::default_initramfs;
 use crate::setup::{self, Need};
@@ -14,6 +14,9 @@ use crate::workspace::Workspace;
 
 /// Writes the image and prints what to do with it.
 pub fn image(workspace: &Workspace, options: &ImageOptions) -> Result<()> {
+    if let Some(file) = &options.initramfs {
+        check_readable(file)?;
+    }
     setup::packages(&[Need::CLibrary, Need::Busybox])?;
     let toolchain = setup::toolchain(workspace)?;
     let kernel = Kernel::build(workspace, &toolchain, &[])?;

@@ -7,7 +7,7 @@ use crate::cli::RunOptions;
 use crate::command::start_error;
 use crate::compress::Compression;
 use crate::disk_image::DiskTool;
-use crate::error::{Error, FileContext, Result};
+use crate::error::{Error, Result, check_readable};
 use crate::kernel_build::Kernel;
 use crate::machine::{dying_with_parent, wait_for};
 use crate::outcome::Outcome;
@@ -25,7 +25,7 @@ const STATUS_PANIC: u8 = 1;
 /// Builds what is needed, boots it, and returns the exit status of the whole command.
 pub fn run(workspace: &Workspace, options: &RunOptions) -> Result<u8> {
     for file in options.kernel.iter().chain(&options.initramfs) {
-        std::fs::File::open(file).doing("read", file)?;
+        check_readable(file)?;
     }
     setup::packages(&needs(options))?;
     let toolchain = setup::toolchain(workspace)?;
@@ -57,7 +57,7 @@ fn needs(options: &RunOptions) -> Vec<Need> {
     if options.firmware == Firmware::Uefi {
         needs.push(Need::Ovmf);
     }
-    if options.display != "none" && !options.display.starts_with("vnc") {
+    if matches!(options.display.split(',').next(), Some("gtk" | "sdl")) {
         needs.push(Need::QemuWindow);
     }
     needs
@@ -193,7 +193,12 @@ mod tests {
             [Need::Qemu, Need::CLibrary]
         );
         assert!(needs(&options(&["--firmware", "uefi"])).contains(&Need::Ovmf));
-        assert!(needs(&options(&["--display", "gtk"])).contains(&Need::QemuWindow));
+        assert!(
+            needs(&options(&["--display", "gtk,grab-on-hover=on"])).contains(&Need::QemuWindow)
+        );
+        for other in ["none", "vnc=:1", "curses", "gkt"] {
+            assert!(!needs(&options(&["--display", other])).contains(&Need::QemuWindow));
+        }
     }
 
     #[test]

@@ -75,6 +75,11 @@ fn control_c_ends_the_foreground_command_and_not_the_shell() {
     guest.expect("running\r\n");
     guest.send("\x03");
     guest.expect_prompt();
+    // One write that takes minutes, into a line that always has room.
+    guest.send("dd if=/dev/zero bs=64M count=1\n");
+    guest.expect("\0\0\0\0");
+    guest.send("\x03");
+    guest.expect_prompt();
     guest.send("echo half a li\x03");
     guest.expect_prompt();
     check(&mut guest, &[("echo alive", "alive\n")]);
@@ -248,6 +253,7 @@ fn the_systems_state_can_be_read() {
         &mut guest,
         &[
             ("hostname; pwd; whoami", "kindling\n/root\nroot\n"),
+            ("ping -c1 -q 127.0.0.1 >/dev/null; echo $?", "0\n"),
             ("find / -xdev > /tmp/all; echo $?", "0\n"),
             ("test $(wc -l < /tmp/all) -gt 250; echo $?", "0\n"),
         ],
