@@ -33,7 +33,6 @@ const GOLDEN: &[&str] = &[
     "] Memory: ",
     "] SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs=1, Nodes=1",
     "] NR_IRQS: ",
-    "] Console: colour ",
     "] printk: legacy console [ttyS0] enabled",
     "] Calibrating delay loop",
     "] pid_max: default: 32768 minimum: 301",
