@@ -64,6 +64,7 @@ pub(super) fn account_process_tick() {
             CpuUsage::User
         };
         add(column, TICK_NSEC);
+        task.signal.itimers.account_tick(TICK_NSEC, 0);
         return;
     }
     // The timer's own interrupt is one level; anything beyond was interrupted by it.
@@ -76,6 +77,7 @@ pub(super) fn account_process_tick() {
     };
     task.stime.fetch_add(TICK_NSEC, Ordering::Relaxed);
     add(column, TICK_NSEC);
+    task.signal.itimers.account_tick(0, TICK_NSEC);
 }
 
 /// Adds idle time of this CPU, ns; the idle loop calls it.

@@ -43,7 +43,7 @@ impl CpuTimer {
     /// Time passed; true when the timer fired.
     fn account(&self, ns: u64) -> bool {
         let left = self.left.load(Ordering::Relaxed);
-        if left == 0 {
+        if left == 0 || ns == 0 {
             return false;
         }
         if left > ns {
@@ -123,13 +123,14 @@ impl Itimers {
         self.prof.set(0, 0);
     }
 
-    /// Called by the tick for the running process.
-    pub fn account(&self, task: &Arc<Task>, user_ns: u64, system_ns: u64) {
+    /// The running process used a tick of user or of system time (Linux: `run_posix_cpu_timers`). Hard interrupt
+    /// context, without the lock of the run queue: a signal may wake a thread.
+    pub fn account_tick(&self, user_ns: u64, system_ns: u64) {
         if self.virt.account(user_ns) {
-            let _ = send_sig(SIGVTALRM, task);
+            let _ = send_sig(SIGVTALRM, &current().to_arc());
         }
         if self.prof.account(user_ns + system_ns) {
-            let _ = send_sig(SIGPROF, task);
+            let _ = send_sig(SIGPROF, &current().to_arc());
         }
     }
 }
@@ -207,4 +208,22 @@ pub fn sys_alarm(seconds: u32) -> Result<u32> {
     set_itimer(ITIMER_REAL, u64::from(seconds) * NSEC_PER_SEC, 0)?;
     let round_up = before.tv_sec == 0 && before.tv_usec != 0 || before.tv_usec >= 500_000;
     Ok(before.tv_sec as u32 + u32::from(round_up))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_of_used_time_fires_when_enough_was_used_and_starts_again() {
+        let timer = CpuTimer::default();
+        assert!(!timer.account(10), "it is not set");
+        timer.set(25, 20);
+        let fired: Vec<bool> = (0..6).map(|_| timer.account(10)).collect();
+        assert_eq!(fired, [false, false, true, false, true, false]);
+        timer.set(10, 0);
+        assert!(!timer.account(0), "no time of its kind was used");
+        assert!(timer.account(10));
+        assert!(!timer.account(10), "without a period once is all");
+    }
 }
