@@ -11,7 +11,6 @@ use core::task::Waker;
 
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{RecvError, State};
-use smoltcp::time::Duration;
 use uapi::ioctls::{SIOCATMARK, SIOCINQ, SIOCOUTQ};
 use uapi::poll::*;
 use uapi::socket::*;
@@ -20,26 +19,20 @@ use crate::kernel::sched::wait::PollTable;
 use crate::mm::UserAddr;
 use crate::mm::uaccess::put_user;
 use crate::net::core::sock::*;
-use crate::net::core::sockopt::int_option;
 use crate::net::ipv4::af_inet::{Endpoint, InetSock};
 use crate::net::ipv4::devinet;
 use crate::net::ipv4::fib::route_output;
 use crate::net::ipv4::ports::Transport;
-use crate::net::ipv4::tcp_stack::{
-    BUFFER_SIZE, Direction, Stack, TcpWaker, start_thread, with_stack,
-};
+use crate::net::ipv4::tcp_fusion::{self, Fused};
+use crate::net::ipv4::tcp_stack::{Direction, Stack, TcpWaker, Way, start_thread, with_stack};
 use crate::prelude::*;
 
-/// Bytes read before the sender is told of the room.
-const WINDOW_STEP: usize = BUFFER_SIZE / 4;
 /// Options of SOL_TCP that are numbers below this.
-const NR_OPTIONS: usize = 32;
-/// Bytes of `struct tcp_info` as of Linux 4.
-const TCP_INFO_LEN: usize = 192;
+pub(super) const NR_OPTIONS: usize = 32;
 
 /// What became of the socket so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Nothing, or everything is over.
     Closed,
     /// connect(2) was called.
@@ -63,13 +56,19 @@ struct Inner {
 pub struct TcpSock {
     /// The shared part.
     pub inet: InetSock,
+    me: Weak<TcpSock>,
     inner: SpinLock<Inner>,
+    /// The short way, for a connection within this machine.
+    fused: SpinLock<Option<Fused>>,
+    /// How often the stack reported a change.
     changes: AtomicU32,
+    /// The changes that were taken note of.
+    synced: AtomicU32,
     receive_waker: Waker,
     send_waker: Waker,
     /// Bytes read since the sender was last told of the room.
-    unannounced: AtomicUsize,
-    options: [AtomicI32; NR_OPTIONS],
+    pub(super) unannounced: AtomicUsize,
+    pub(super) options: [AtomicI32; NR_OPTIONS],
 }
 
 static ALL: SpinLock<BTreeMap<usize, Weak<TcpSock>>> = SpinLock::new(BTreeMap::new());
@@ -106,7 +105,8 @@ fn state_number(state: State) -> u8 {
     }
 }
 
-fn endpoint(end: smoltcp::wire::IpEndpoint) -> Endpoint {
+/// An endpoint of the stack as one of ours.
+pub(super) fn endpoint(end: smoltcp::wire::IpEndpoint) -> Endpoint {
     let smoltcp::wire::IpAddress::Ipv4(addr) = end.addr;
     Endpoint {
         addr,
@@ -131,7 +131,10 @@ impl TcpSock {
                     connect_reported: false,
                     reset_reported: false,
                 }),
+                me: me.clone(),
+                fused: SpinLock::new(None),
                 changes: AtomicU32::new(0),
+                synced: AtomicU32::new(0),
                 receive_waker: waker(Direction::Receive),
                 send_waker: waker(Direction::Send),
                 unannounced: AtomicUsize::new(0),
@@ -152,28 +155,13 @@ impl TcpSock {
         sock
     }
 
-    fn option(&self, name: i32) -> i32 {
-        let slot = usize::try_from(name)
-            .ok()
-            .and_then(|name| self.options.get(name));
-        slot.map_or(0, |slot| slot.load(Ordering::Relaxed))
-    }
-    fn set_option(&self, name: i32, value: i32) {
-        if let Some(slot) = usize::try_from(name)
-            .ok()
-            .and_then(|name| self.options.get(name))
-        {
-            slot.store(value, Ordering::Relaxed);
-        }
-    }
-
-    fn sk(&self) -> &SockCommon {
+    pub(super) fn sk(&self) -> &SockCommon {
         &self.inet.common
     }
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         self.inner.lock().phase
     }
-    fn set_phase(&self, phase: Phase) {
+    pub(super) fn set_phase(&self, phase: Phase) {
         self.inner.lock().phase = phase;
     }
 
@@ -187,20 +175,21 @@ impl TcpSock {
     }
 
     /// Asks to hear of the next change.
-    fn arm(&self, stack: &mut Stack, handle: SocketHandle) {
+    pub(super) fn arm(&self, stack: &mut Stack, handle: SocketHandle) {
         let socket = stack.socket(handle);
         socket.register_recv_waker(&self.receive_waker);
         socket.register_send_waker(&self.send_waker);
     }
 
     /// Takes note of what happened to the connection since the last call.
-    fn sync(&self, stack: &mut Stack) -> Phase {
+    pub(super) fn sync(&self, stack: &mut Stack) -> Phase {
         let phase = self.phase();
         match phase {
             Phase::Connecting(handle) => match stack.socket(handle).state() {
                 State::SynSent | State::SynReceived => {}
                 State::Closed => {
                     stack.free(handle);
+                    self.unfuse();
                     self.inet.ends.lock().remote = None;
                     self.sk().set_error(Errno::ECONNREFUSED);
                     self.set_phase(Phase::Closed);
@@ -212,8 +201,12 @@ impl TcpSock {
             },
             Phase::Open(handle) => {
                 let socket = stack.socket(handle);
-                let reset = socket.state() == State::Closed
+                let state = socket.state();
+                let reset = state == State::Closed
                     && matches!(socket.peek(0), Err(RecvError::InvalidState));
+                if peer_has_ended(state) {
+                    self.sk().shut(RCV_SHUTDOWN);
+                }
                 let mut inner = self.inner.lock();
                 if reset && !inner.reset_reported {
                     inner.reset_reported = true;
@@ -226,8 +219,43 @@ impl TcpSock {
         self.phase()
     }
 
+    /// `sync`, if there was a change since the last time.
+    pub(super) fn settle(&self) {
+        let seen = self.seen();
+        if self.synced.load(Ordering::Acquire) == seen {
+            return;
+        }
+        with_stack(|stack| match self.sync(stack) {
+            Phase::Connecting(handle) | Phase::Open(handle) => self.arm(stack, handle),
+            Phase::Closed | Phase::Listening(_) => {}
+        });
+        self.synced.store(seen, Ordering::Release);
+    }
+
+    /// The short way of this connection, once it is connected.
+    #[inline]
+    pub(super) fn fused(&self) -> Option<Fused> {
+        let fused = self.fused.lock().clone()?;
+        self.settle();
+        matches!(self.phase(), Phase::Open(_)).then_some(fused)
+    }
+
+    /// The connection ends before it is accepted, or was never made: its bytes are lost.
+    fn unfuse(&self) {
+        if self.fused.lock().is_some()
+            && let (local, Some(remote)) = self.inet.names()
+        {
+            tcp_fusion::give_up(local, remote);
+        }
+    }
+
     /// Sleeps until the stack reports a change since `seen`.
-    fn wait_change(&self, patience: &mut Patience, direction: Direction, seen: u32) -> Result {
+    pub(super) fn wait_change(
+        &self,
+        patience: &mut Patience,
+        direction: Direction,
+        seen: u32,
+    ) -> Result {
         let queue = match direction {
             Direction::Receive => &self.sk().rwait,
             Direction::Send => &self.sk().wmem.wait,
@@ -236,7 +264,7 @@ impl TcpSock {
             self.changes.load(Ordering::Acquire) != seen
         })
     }
-    fn seen(&self) -> u32 {
+    pub(super) fn seen(&self) -> u32 {
         self.changes.load(Ordering::Acquire)
     }
 
@@ -255,12 +283,15 @@ impl TcpSock {
         if devinet::is_local(remote.addr) {
             stack.add_address(remote.addr)?;
         }
-        let handle = stack.connect((local.addr, local.port), (remote.addr, remote.port))?;
+        let way = Way::from(remote.addr);
+        let handle = stack.connect((local.addr, local.port), (remote.addr, remote.port), way)?;
         {
             let mut ends = self.inet.ends.lock();
             ends.local = local;
             ends.remote = Some(remote);
         }
+        let fused = (way == Way::Short).then(|| tcp_fusion::start(self.me.clone(), local, remote));
+        *self.fused.lock() = fused;
         {
             let mut inner = self.inner.lock();
             inner.phase = Phase::Connecting(handle);
@@ -274,19 +305,12 @@ impl TcpSock {
         Ok(())
     }
 
-    fn apply_keepalive(&self, stack: &mut Stack, handle: SocketHandle) {
-        let on = self.sk().option(SO_KEEPALIVE);
-        let idle = u64::try_from(self.option(TCP_KEEPIDLE)).unwrap_or(7200);
-        stack
-            .socket(handle)
-            .set_keep_alive(on.then(|| Duration::from_secs(idle)));
-    }
-
     /// Ends the association (connect(2) with AF_UNSPEC; Linux: `tcp_disconnect`).
     fn disconnect(&self) {
         with_stack(|stack| {
             match self.phase() {
                 Phase::Connecting(handle) | Phase::Open(handle) => {
+                    self.unfuse();
                     stack.abort(handle);
                     stack.pump();
                 }
@@ -295,6 +319,10 @@ impl TcpSock {
             }
             self.set_phase(Phase::Closed);
         });
+        let fused = self.fused.lock().take();
+        if let Some(fused) = fused {
+            fused.incoming().close();
+        }
         self.inet.ends.lock().remote = None;
     }
 
@@ -324,106 +352,6 @@ impl TcpSock {
         }
     }
 
-    /// Copies from `msg` as much as there is room for. Context: stack locked.
-    fn try_send(&self, stack: &mut Stack, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
-        let handle = match self.sync(stack) {
-            Phase::Open(handle) => handle,
-            Phase::Connecting(handle) => {
-                self.arm(stack, handle);
-                return Ok(0);
-            }
-            Phase::Closed | Phase::Listening(_) => {
-                self.sk().check_error()?;
-                return Err(Errno::EPIPE);
-            }
-        };
-        let mut sent = 0;
-        loop {
-            let data = &mut *msg.data;
-            let step = stack.socket(handle).send(|room| {
-                let len = room.len().min(data.count());
-                let copied = data.copy_from_iter(&mut room[..len]);
-                (copied.unwrap_or(0), copied)
-            });
-            let step = match step {
-                Ok(Ok(step)) => step,
-                Ok(Err(error)) if sent == 0 => return Err(error),
-                Ok(Err(_)) => break,
-                Err(_) if sent > 0 => break,
-                Err(_) => {
-                    self.sk().check_error()?;
-                    return Err(Errno::EPIPE);
-                }
-            };
-            sent += step;
-            if step > 0 {
-                stack.pump();
-            }
-            if step == 0 || msg.data.count() == 0 {
-                break;
-            }
-        }
-        self.arm(stack, handle);
-        Ok(sent)
-    }
-
-    /// Copies what is there to `msg`; `None` at the end of the stream. Context: stack locked.
-    fn try_receive(&self, stack: &mut Stack, msg: &mut RecvMsg<'_, '_>) -> Result<Option<usize>> {
-        let handle = match self.sync(stack) {
-            Phase::Open(handle) => handle,
-            Phase::Connecting(handle) => {
-                self.arm(stack, handle);
-                return Ok(Some(0));
-            }
-            Phase::Closed | Phase::Listening(_) => {
-                self.sk().check_error()?;
-                return Err(Errno::ENOTCONN);
-            }
-        };
-        let mut received = 0;
-        loop {
-            let data = &mut *msg.data;
-            let room = data.count();
-            let socket = stack.socket(handle);
-            let step = if msg.flags & MSG_PEEK != 0 {
-                socket.peek(room).map(|bytes| data.copy_to_iter(bytes))
-            } else {
-                socket.recv(|bytes| {
-                    let len = bytes.len().min(room);
-                    let copied = data.copy_to_iter(&bytes[..len]);
-                    (copied.unwrap_or(0), copied)
-                })
-            };
-            let step = match step {
-                Ok(Ok(step)) => step,
-                Ok(Err(error)) if received == 0 => return Err(error),
-                Ok(Err(_)) => break,
-                Err(_) if received > 0 => break,
-                Err(_) => {
-                    // A reset is reported once, then it is an end like another.
-                    self.sk().check_error()?;
-                    return Ok(None);
-                }
-            };
-            received += step;
-            if step == 0 || msg.peeks() || msg.data.count() == 0 {
-                break;
-            }
-        }
-        self.announce_room(stack, if msg.peeks() { 0 } else { received });
-        self.arm(stack, handle);
-        Ok(Some(received))
-    }
-
-    /// Tells the sender of room once enough was read.
-    fn announce_room(&self, stack: &mut Stack, received: usize) {
-        let unannounced = self.unannounced.fetch_add(received, Ordering::Relaxed) + received;
-        if unannounced >= WINDOW_STEP {
-            self.unannounced.store(0, Ordering::Relaxed);
-            stack.pump();
-        }
-    }
-
     /// What /proc/net/tcp shows.
     pub(super) fn row(&self) -> Row {
         with_stack(|stack| match self.sync(stack) {
@@ -439,10 +367,14 @@ impl TcpSock {
             },
             Phase::Connecting(handle) | Phase::Open(handle) => {
                 let socket = stack.socket(handle);
+                let fused = self.fused.lock();
+                let (tx, rx) = fused.as_ref().map_or((0, 0), |fused| {
+                    (fused.outgoing().len(), fused.incoming().len())
+                });
                 Row {
                     state: state_number(socket.state()),
-                    tx_queue: socket.send_queue(),
-                    rx_queue: socket.recv_queue(),
+                    tx_queue: socket.send_queue() + tx,
+                    rx_queue: socket.recv_queue() + rx,
                 }
             }
         })
@@ -460,6 +392,10 @@ impl TcpSock {
             let mut ends = sock.inet.ends.lock();
             ends.local = socket.local_endpoint().map_or(Endpoint::NONE, endpoint);
             ends.remote = socket.remote_endpoint().map(endpoint);
+            if let Some(client) = ends.remote {
+                let fused = tcp_fusion::accept(sock.me.clone(), client, ends.local);
+                *sock.fused.lock() = fused;
+            }
         }
         {
             let mut inner = sock.inner.lock();
@@ -468,6 +404,8 @@ impl TcpSock {
         }
         sock.apply_keepalive(stack, handle);
         sock.arm(stack, handle);
+        // The other end may have ended its stream already.
+        sock.sync(stack);
         sock
     }
 
@@ -478,10 +416,7 @@ impl TcpSock {
         let socket = stack.socket(handle);
         let state = socket.state();
         let mut mask = 0;
-        let peer_ended = !matches!(
-            state,
-            State::Established | State::FinWait1 | State::FinWait2 | State::SynReceived
-        );
+        let peer_ended = peer_has_ended(state);
         if socket.can_recv() {
             mask |= POLLIN | POLLRDNORM;
         }
@@ -499,6 +434,37 @@ impl TcpSock {
         }
         mask
     }
+}
+
+/// Whether the other end has ended its stream.
+fn peer_has_ended(state: State) -> bool {
+    !matches!(
+        state,
+        State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::SynReceived
+            | State::SynSent
+    )
+}
+
+/// POLL* of a connection within this machine.
+fn poll_fused(sk: &SockCommon, fused: &Fused) -> u32 {
+    let shutdown = sk.shutdown.load(Ordering::Acquire);
+    let mut mask = 0;
+    if !fused.incoming().is_empty() {
+        mask |= POLLIN | POLLRDNORM;
+    }
+    if shutdown & RCV_SHUTDOWN != 0 {
+        mask |= POLLIN | POLLRDNORM | POLLRDHUP;
+    }
+    if shutdown == RCV_SHUTDOWN | SEND_SHUTDOWN {
+        mask |= POLLHUP;
+    }
+    if shutdown & SEND_SHUTDOWN != 0 || sk.wmem.is_writable() {
+        mask |= POLLOUT | POLLWRNORM;
+    }
+    mask
 }
 
 impl Drop for TcpSock {
@@ -576,7 +542,7 @@ impl Sock for TcpSock {
                     stack.add_address(addr)?;
                 }
                 let waker = self.receive_waker.clone();
-                let id = stack.listen(addr, local.port, backlog, waker)?;
+                let id = stack.listen(addr, local.port, backlog, waker);
                 self.sk().shutdown.store(0, Ordering::Release);
                 self.set_phase(Phase::Listening(id));
                 Ok(())
@@ -617,59 +583,11 @@ impl Sock for TcpSock {
     }
 
     fn sendmsg(&self, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
-        let len = msg.data.count();
-        let mut patience = self.sk().send_patience(msg.flags);
-        let mut sent = 0;
-        let error = loop {
-            if self.sk().is_shut(SEND_SHUTDOWN) {
-                break self.sk().check_error().err().unwrap_or(Errno::EPIPE);
-            }
-            let seen = self.seen();
-            match with_stack(|stack| self.try_send(stack, msg)) {
-                Ok(step) => sent += step,
-                Err(error) => break error,
-            }
-            if sent == len {
-                return Ok(sent);
-            }
-            if let Err(error) = self.wait_change(&mut patience, Direction::Send, seen) {
-                break error;
-            }
-        };
-        if sent > 0 { Ok(sent) } else { Err(error) }
+        self.tcp_sendmsg(msg)
     }
 
     fn recvmsg(&self, msg: &mut RecvMsg<'_, '_>) -> Result<usize> {
-        if msg.flags & MSG_OOB != 0 {
-            return Err(Errno::EINVAL);
-        }
-        if msg.flags & MSG_ERRQUEUE != 0 {
-            return Err(Errno::EAGAIN);
-        }
-        let target = self.sk().receive_target(msg.flags, msg.data.count());
-        let mut patience = self.sk().receive_patience(msg.flags);
-        let mut received = 0;
-        let error = loop {
-            let seen = self.seen();
-            match with_stack(|stack| self.try_receive(stack, msg)) {
-                Ok(Some(step)) if msg.peeks() => received = step,
-                Ok(Some(step)) => received += step,
-                Ok(None) => return Ok(received),
-                Err(error) => break error,
-            }
-            let ended = self.sk().is_shut(RCV_SHUTDOWN);
-            if received >= target || ended || msg.data.count() == 0 || msg.peeks() && received > 0 {
-                return Ok(received);
-            }
-            if let Err(error) = self.wait_change(&mut patience, Direction::Receive, seen) {
-                break error;
-            }
-        };
-        if received > 0 {
-            Ok(received)
-        } else {
-            Err(error)
-        }
+        self.tcp_recvmsg(msg)
     }
 
     fn shutdown(&self, how: u32) -> Result {
@@ -696,58 +614,11 @@ impl Sock for TcpSock {
     }
 
     fn setsockopt(&self, level: i32, name: i32, value: &[u8]) -> Result {
-        match (level, name) {
-            (SOL_SOCKET, SO_KEEPALIVE) => {}
-            (SOL_IP, _) => return self.inet.setsockopt(name, value),
-            (SOL_TCP, TCP_CONGESTION) => {
-                let end = value
-                    .iter()
-                    .position(|&byte| byte == 0)
-                    .unwrap_or(value.len());
-                let known = matches!(&value[..end], b"cubic" | b"reno");
-                return if known { Ok(()) } else { Err(Errno::ENOENT) };
-            }
-            (
-                SOL_TCP,
-                TCP_NODELAY | TCP_CORK | TCP_KEEPIDLE | TCP_KEEPINTVL | TCP_KEEPCNT | TCP_SYNCNT
-                | TCP_LINGER2 | TCP_DEFER_ACCEPT | TCP_WINDOW_CLAMP | TCP_QUICKACK
-                | TCP_USER_TIMEOUT | TCP_FASTOPEN | TCP_MAXSEG,
-            ) => {
-                let int = int_option(value)?;
-                let bounds = match name {
-                    TCP_KEEPIDLE | TCP_KEEPINTVL => 1..=32767,
-                    TCP_KEEPCNT | TCP_SYNCNT => 1..=127,
-                    TCP_MAXSEG => 88..=32767,
-                    _ => i32::MIN..=i32::MAX,
-                };
-                if !bounds.contains(&int) {
-                    return Err(Errno::EINVAL);
-                }
-                self.set_option(name, int);
-            }
-            _ => return Err(Errno::ENOPROTOOPT),
-        }
-        if let Phase::Open(handle) = self.phase() {
-            with_stack(|stack| self.apply_keepalive(stack, handle));
-        }
-        Ok(())
+        self.set_tcp_option(level, name, value)
     }
 
     fn getsockopt(&self, level: i32, name: i32) -> Result<Vec<u8>> {
-        match (level, name) {
-            (SOL_IP, _) => self.inet.getsockopt(name),
-            (SOL_TCP, TCP_CONGESTION) => Ok(b"reno\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
-            (SOL_TCP, TCP_MAXSEG) => Ok(16384i32.to_le_bytes().to_vec()),
-            (SOL_TCP, TCP_INFO) => {
-                let mut info = vec![0; TCP_INFO_LEN];
-                info[0] = self.row().state;
-                Ok(info)
-            }
-            (SOL_TCP, TCP_NODELAY..=TCP_QUICKACK | TCP_USER_TIMEOUT | TCP_FASTOPEN) => {
-                Ok(self.option(name).to_le_bytes().to_vec())
-            }
-            _ => Err(Errno::ENOPROTOOPT),
-        }
+        self.get_tcp_option(level, name)
     }
 
     fn refresh(&self) {
@@ -756,6 +627,15 @@ impl Sock for TcpSock {
 
     fn poll(&self, table: Option<&mut PollTable>) -> u32 {
         self.sk().poll_wait(table);
+        let fused = self.fused();
+        if let Some(fused) = &fused {
+            let mask = poll_fused(self.sk(), fused);
+            return if self.sk().has_error() {
+                mask | POLLERR
+            } else {
+                mask
+            };
+        }
         let mask = with_stack(|stack| match self.sync(stack) {
             Phase::Closed => POLLOUT | POLLWRNORM | POLLHUP,
             Phase::Listening(id) if stack.can_accept(id) => POLLIN | POLLRDNORM,
@@ -793,15 +673,21 @@ impl Sock for TcpSock {
     }
 
     fn release(&self) {
+        let fused = self.fused.lock().clone();
+        let unread = fused.as_ref().is_some_and(|fused| fused.incoming().close());
         if self.phase() != Phase::Closed {
             with_stack(|stack| {
                 match self.phase() {
-                    Phase::Connecting(handle) => stack.abort(handle),
+                    Phase::Connecting(handle) => {
+                        self.unfuse();
+                        stack.abort(handle);
+                    }
                     Phase::Open(handle) => {
                         let sk = self.sk();
                         let hard = sk.option(SO_LINGER) && sk.linger.load(Ordering::Relaxed) == 0;
                         // Bytes that nobody read: the other end is to know that.
-                        if hard || stack.socket(handle).recv_queue() > 0 {
+                        if hard || unread || stack.socket(handle).recv_queue() > 0 {
+                            self.unfuse();
                             stack.abort(handle);
                         } else {
                             stack.close(handle);
@@ -814,6 +700,7 @@ impl Sock for TcpSock {
                 stack.pump();
             });
         }
+        drop(self.fused.lock().take());
         self.inet.ends.lock().port = None;
     }
 
