@@ -63,12 +63,13 @@ impl SkBuff {
         }
     }
 
-    /// Copies up to one page's worth of bytes; stops early where memory is not readable.
-    /// Errors: EFAULT when nothing is readable, ENOMEM.
+    /// Copies up to one block's worth of bytes; stops early where memory is not readable.
+    /// Blocks are the largest that are full and easy to get. Errors: EFAULT when nothing is
+    /// readable, ENOMEM.
     #[inline]
     pub fn copy_some_from(from: &mut IovIter<'_>, len: usize) -> Result<Self> {
-        let page = alloc_page()?;
-        let len = from.copy_page_from_iter(&page, 0, len.min(PAGE_SIZE))?;
+        let page = alloc_block(len)?;
+        let len = from.copy_page_from_iter(&page, 0, len.min(page.size()))?;
         Ok(Self {
             pages: Pages::One(page),
             offset: 0,
@@ -89,12 +90,12 @@ impl SkBuff {
     /// Memory it occupies, bytes (Linux: `truesize`).
     #[inline]
     pub fn truesize(&self) -> usize {
-        let pages = match &self.pages {
+        let bytes = match &self.pages {
             Pages::None => 0,
-            Pages::One(_) => 1,
-            Pages::Many(pages) => pages.len(),
+            Pages::One(page) => page.size(),
+            Pages::Many(pages) => pages.len() * PAGE_SIZE,
         };
-        pages * PAGE_SIZE + 256
+        bytes + 256
     }
 
     /// Takes bytes off the front.
@@ -125,11 +126,8 @@ impl SkBuff {
     pub fn piece(&self, skip: usize) -> Option<(PageRef, usize, usize)> {
         let left = self.len.checked_sub(skip).filter(|&left| left > 0)?;
         let (page, offset) = self.locate(skip)?;
-        Some((
-            page.clone(),
-            offset,
-            left.min(PAGE_SIZE.saturating_sub(offset)),
-        ))
+        let room = page.size().checked_sub(offset).filter(|&room| room > 0)?;
+        Some((page.clone(), offset, left.min(room)))
     }
 
     /// Copies `len` bytes, `skip` behind the front, to `to`; fewer when the room there ends.
@@ -142,7 +140,7 @@ impl SkBuff {
             let Some((page, offset)) = self.locate(skip + done) else {
                 break;
             };
-            let step = (len - done).min(PAGE_SIZE.saturating_sub(offset));
+            let step = (len - done).min(page.size().saturating_sub(offset));
             match to.copy_page_to_iter(page, offset, step) {
                 Ok(copied) => {
                     done += copied;
@@ -161,7 +159,7 @@ impl SkBuff {
     #[inline]
     pub fn tailroom(&self) -> usize {
         match &self.pages {
-            Pages::One(_) => PAGE_SIZE.saturating_sub(self.offset + self.len),
+            Pages::One(page) => page.size().saturating_sub(self.offset + self.len),
             _ => 0,
         }
     }
@@ -199,8 +197,23 @@ impl SkBuff {
     }
 }
 
+/// Largest block of a stream: 32 KiB (Linux: `SKB_MAX_ALLOC`).
+const MAX_ORDER: u32 = 3;
+
+/// A block that `len` bytes fill, or a single page for what is less or when memory is short.
+#[inline]
+fn alloc_block(len: usize) -> Result<PageRef> {
+    if len >= 2 * PAGE_SIZE {
+        let order = (len / PAGE_SIZE).ilog2().min(MAX_ORDER);
+        if let Some(block) = alloc_pages(Gfp::NOWARN, order) {
+            return Ok(block);
+        }
+    }
+    alloc_page()
+}
+
 fn alloc_page() -> Result<PageRef> {
-    alloc_pages(Gfp::USER, 0).ok_or(Errno::ENOMEM)
+    alloc_pages(Gfp::KERNEL | Gfp::NOWARN, 0).ok_or(Errno::ENOMEM)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | `ports.rs` | who has which port |
 //! | `ip.rs`, `icmp.rs` | packets that are delivered on this machine |
 //! | `udp.rs`, `raw.rs`, `tcp.rs` | the sockets |
+//! | `tcp_fusion.rs` | the short way for bytes within this machine |
 //! | `tcp_stack.rs` | the TCP state machine behind them, from the crate `smoltcp` |
 //! | `proc.rs` | /proc/net |
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ pub mod ports;
 pub mod proc;
 pub mod raw;
 pub mod tcp;
+pub mod tcp_fusion;
 pub mod tcp_stack;
 #[cfg(test)]
 mod tests;

@@ -19,19 +19,23 @@ use uapi::socket::*;
 use crate::kernel::sched::wait::PollTable;
 use crate::mm::UserAddr;
 use crate::mm::uaccess::put_user;
+use crate::net::core::dev::LOOPBACK;
 use crate::net::core::sock::*;
 use crate::net::core::sockopt::int_option;
 use crate::net::ipv4::af_inet::{Endpoint, InetSock};
 use crate::net::ipv4::devinet;
 use crate::net::ipv4::fib::route_output;
 use crate::net::ipv4::ports::Transport;
+use crate::net::ipv4::tcp_fusion::{self, Fused};
 use crate::net::ipv4::tcp_stack::{
-    BUFFER_SIZE, Direction, Stack, TcpWaker, start_thread, with_stack,
+    BUFFER_SIZE, Direction, Stack, TcpWaker, Way, start_thread, with_stack,
 };
 use crate::prelude::*;
 
 /// Bytes read before the sender is told of the room.
 const WINDOW_STEP: usize = BUFFER_SIZE / 4;
+/// Bytes of the two headers that a packet would have.
+const HEADERS_LEN: usize = 40;
 /// Options of SOL_TCP that are numbers below this.
 const NR_OPTIONS: usize = 32;
 /// Bytes of `struct tcp_info` as of Linux 4.
@@ -63,8 +67,14 @@ struct Inner {
 pub struct TcpSock {
     /// The shared part.
     pub inet: InetSock,
+    me: Weak<TcpSock>,
     inner: SpinLock<Inner>,
+    /// The short way, for a connection within this machine.
+    fused: SpinLock<Option<Fused>>,
+    /// How often the stack reported a change.
     changes: AtomicU32,
+    /// The changes that were taken note of.
+    synced: AtomicU32,
     receive_waker: Waker,
     send_waker: Waker,
     /// Bytes read since the sender was last told of the room.
@@ -106,7 +116,8 @@ fn state_number(state: State) -> u8 {
     }
 }
 
-fn endpoint(end: smoltcp::wire::IpEndpoint) -> Endpoint {
+/// An endpoint of the stack as one of ours.
+pub(super) fn endpoint(end: smoltcp::wire::IpEndpoint) -> Endpoint {
     let smoltcp::wire::IpAddress::Ipv4(addr) = end.addr;
     Endpoint {
         addr,
@@ -131,7 +142,10 @@ impl TcpSock {
                     connect_reported: false,
                     reset_reported: false,
                 }),
+                me: me.clone(),
+                fused: SpinLock::new(None),
                 changes: AtomicU32::new(0),
+                synced: AtomicU32::new(0),
                 receive_waker: waker(Direction::Receive),
                 send_waker: waker(Direction::Send),
                 unannounced: AtomicUsize::new(0),
@@ -201,6 +215,7 @@ impl TcpSock {
                 State::SynSent | State::SynReceived => {}
                 State::Closed => {
                     stack.free(handle);
+                    self.unfuse();
                     self.inet.ends.lock().remote = None;
                     self.sk().set_error(Errno::ECONNREFUSED);
                     self.set_phase(Phase::Closed);
@@ -212,8 +227,12 @@ impl TcpSock {
             },
             Phase::Open(handle) => {
                 let socket = stack.socket(handle);
-                let reset = socket.state() == State::Closed
+                let state = socket.state();
+                let reset = state == State::Closed
                     && matches!(socket.peek(0), Err(RecvError::InvalidState));
+                if peer_has_ended(state) {
+                    self.sk().shut(RCV_SHUTDOWN);
+                }
                 let mut inner = self.inner.lock();
                 if reset && !inner.reset_reported {
                     inner.reset_reported = true;
@@ -224,6 +243,123 @@ impl TcpSock {
             Phase::Closed | Phase::Listening(_) => {}
         }
         self.phase()
+    }
+
+    /// `sync`, if there was a change since the last time.
+    fn settle(&self) {
+        let seen = self.seen();
+        if self.synced.load(Ordering::Acquire) == seen {
+            return;
+        }
+        with_stack(|stack| match self.sync(stack) {
+            Phase::Connecting(handle) | Phase::Open(handle) => self.arm(stack, handle),
+            Phase::Closed | Phase::Listening(_) => {}
+        });
+        self.synced.store(seen, Ordering::Release);
+    }
+
+    /// The short way of this connection, once it is connected.
+    #[inline]
+    fn fused(&self) -> Option<Fused> {
+        let fused = self.fused.lock().clone()?;
+        self.settle();
+        matches!(self.phase(), Phase::Open(_)).then_some(fused)
+    }
+
+    /// The connection is over before it was accepted, or was never made.
+    fn unfuse(&self) {
+        if self.fused.lock().is_some()
+            && let (local, Some(remote)) = self.inet.names()
+        {
+            tcp_fusion::give_up(local, remote);
+        }
+    }
+
+    /// Sends the short way. Errors: EPIPE, EAGAIN, EFAULT, ENOMEM, a pending error.
+    fn fused_send(&self, fused: &Fused, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
+        let len = msg.data.count();
+        let wmem = &self.sk().wmem;
+        let mut patience = None;
+        let mut sent = 0;
+        let error = loop {
+            if self.sk().is_shut(SEND_SHUTDOWN) {
+                break self.sk().check_error().err().unwrap_or(Errno::EPIPE);
+            }
+            if sent == len {
+                break Errno::EAGAIN;
+            }
+            if wmem.has_room() {
+                match fused.outgoing().push(wmem, msg.data, len - sent) {
+                    Ok(step) => sent += step,
+                    Err(Errno::EPIPE) => {
+                        // Lost on the way to an end that is closed; its answer is a reset, which
+                        // the next call hears of.
+                        self.sk().set_error(Errno::EPIPE);
+                        self.sk().shut(RCV_SHUTDOWN | SEND_SHUTDOWN);
+                        self.sk().wake_all();
+                        return Ok(len);
+                    }
+                    Err(error) => break error,
+                }
+                continue;
+            }
+            wake_reader(fused);
+            let patience = patience.get_or_insert_with(|| self.sk().send_patience(msg.flags));
+            let seen = self.seen();
+            let waited = patience.wait(&wmem.wait, Turn::Shared, || {
+                wmem.has_room() || self.sk().is_shut(SEND_SHUTDOWN) || self.seen() != seen
+            });
+            if let Err(error) = waited {
+                break error;
+            }
+            self.settle();
+        };
+        wake_reader(fused);
+        LOOPBACK.count(sent + HEADERS_LEN);
+        if sent > 0 || len == 0 {
+            Ok(sent)
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Receives the short way. Errors: EAGAIN, EFAULT, a pending error.
+    fn fused_receive(&self, fused: &Fused, msg: &mut RecvMsg<'_, '_>) -> Result<usize> {
+        let channel = fused.incoming();
+        let len = msg.data.count();
+        let target = self.sk().receive_target(msg.flags, len);
+        let mut patience = None;
+        let mut received = 0;
+        loop {
+            // Asked for before the bytes are: those that came before the end are not missed.
+            let seen = self.seen();
+            let ended = self.sk().is_shut(RCV_SHUTDOWN);
+            match channel.take(msg.data, msg.peeks()) {
+                Ok(step) => received += step,
+                Err(error) if received == 0 => return Err(error),
+                Err(_) => return Ok(received),
+            }
+            if received >= target || received == len || msg.peeks() && received > 0 {
+                return Ok(received);
+            }
+            if ended {
+                // A reset is reported once, then it is an end like another.
+                return if received > 0 {
+                    Ok(received)
+                } else {
+                    self.sk().check_error().map(|()| 0)
+                };
+            }
+            let patience = patience.get_or_insert_with(|| self.sk().receive_patience(msg.flags));
+            let waited = patience.wait(&self.sk().rwait, Turn::Shared, || {
+                !channel.is_empty() || self.sk().is_shut(RCV_SHUTDOWN) || self.seen() != seen
+            });
+            match waited {
+                Ok(()) => self.settle(),
+                Err(_) if received > 0 => return Ok(received),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Sleeps until the stack reports a change since `seen`.
@@ -255,12 +391,15 @@ impl TcpSock {
         if devinet::is_local(remote.addr) {
             stack.add_address(remote.addr)?;
         }
-        let handle = stack.connect((local.addr, local.port), (remote.addr, remote.port))?;
+        let way = Way::from(remote.addr);
+        let handle = stack.connect((local.addr, local.port), (remote.addr, remote.port), way)?;
         {
             let mut ends = self.inet.ends.lock();
             ends.local = local;
             ends.remote = Some(remote);
         }
+        let fused = (way == Way::Short).then(|| tcp_fusion::start(self.me.clone(), local, remote));
+        *self.fused.lock() = fused;
         {
             let mut inner = self.inner.lock();
             inner.phase = Phase::Connecting(handle);
@@ -287,6 +426,7 @@ impl TcpSock {
         with_stack(|stack| {
             match self.phase() {
                 Phase::Connecting(handle) | Phase::Open(handle) => {
+                    self.unfuse();
                     stack.abort(handle);
                     stack.pump();
                 }
@@ -295,6 +435,10 @@ impl TcpSock {
             }
             self.set_phase(Phase::Closed);
         });
+        let fused = self.fused.lock().take();
+        if let Some(fused) = fused {
+            fused.incoming().close();
+        }
         self.inet.ends.lock().remote = None;
     }
 
@@ -439,10 +583,14 @@ impl TcpSock {
             },
             Phase::Connecting(handle) | Phase::Open(handle) => {
                 let socket = stack.socket(handle);
+                let fused = self.fused.lock();
+                let (tx, rx) = fused.as_ref().map_or((0, 0), |fused| {
+                    (fused.outgoing().len(), fused.incoming().len())
+                });
                 Row {
                     state: state_number(socket.state()),
-                    tx_queue: socket.send_queue(),
-                    rx_queue: socket.recv_queue(),
+                    tx_queue: socket.send_queue() + tx,
+                    rx_queue: socket.recv_queue() + rx,
                 }
             }
         })
@@ -460,6 +608,10 @@ impl TcpSock {
             let mut ends = sock.inet.ends.lock();
             ends.local = socket.local_endpoint().map_or(Endpoint::NONE, endpoint);
             ends.remote = socket.remote_endpoint().map(endpoint);
+            if let Some(client) = ends.remote {
+                let fused = tcp_fusion::accept(sock.me.clone(), client, ends.local);
+                *sock.fused.lock() = fused;
+            }
         }
         {
             let mut inner = sock.inner.lock();
@@ -468,6 +620,8 @@ impl TcpSock {
         }
         sock.apply_keepalive(stack, handle);
         sock.arm(stack, handle);
+        // The other end may have ended its stream already.
+        sock.sync(stack);
         sock
     }
 
@@ -478,10 +632,7 @@ impl TcpSock {
         let socket = stack.socket(handle);
         let state = socket.state();
         let mut mask = 0;
-        let peer_ended = !matches!(
-            state,
-            State::Established | State::FinWait1 | State::FinWait2 | State::SynReceived
-        );
+        let peer_ended = peer_has_ended(state);
         if socket.can_recv() {
             mask |= POLLIN | POLLRDNORM;
         }
@@ -499,6 +650,44 @@ impl TcpSock {
         }
         mask
     }
+}
+
+/// Whether the other end has ended its stream.
+fn peer_has_ended(state: State) -> bool {
+    !matches!(
+        state,
+        State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::SynReceived
+            | State::SynSent
+    )
+}
+
+/// Bytes went to the other end.
+fn wake_reader(fused: &Fused) {
+    if let Some(other) = fused.other() {
+        other.sk().wake_readers();
+    }
+}
+
+/// POLL* of a connection within this machine.
+fn poll_fused(sk: &SockCommon, fused: &Fused) -> u32 {
+    let shutdown = sk.shutdown.load(Ordering::Acquire);
+    let mut mask = 0;
+    if !fused.incoming().is_empty() {
+        mask |= POLLIN | POLLRDNORM;
+    }
+    if shutdown & RCV_SHUTDOWN != 0 {
+        mask |= POLLIN | POLLRDNORM | POLLRDHUP;
+    }
+    if shutdown == RCV_SHUTDOWN | SEND_SHUTDOWN {
+        mask |= POLLHUP;
+    }
+    if shutdown & SEND_SHUTDOWN != 0 || sk.wmem.is_writable() {
+        mask |= POLLOUT | POLLWRNORM;
+    }
+    mask
 }
 
 impl Drop for TcpSock {
@@ -576,7 +765,7 @@ impl Sock for TcpSock {
                     stack.add_address(addr)?;
                 }
                 let waker = self.receive_waker.clone();
-                let id = stack.listen(addr, local.port, backlog, waker)?;
+                let id = stack.listen(addr, local.port, backlog, waker);
                 self.sk().shutdown.store(0, Ordering::Release);
                 self.set_phase(Phase::Listening(id));
                 Ok(())
@@ -617,6 +806,9 @@ impl Sock for TcpSock {
     }
 
     fn sendmsg(&self, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
+        if let Some(fused) = self.fused() {
+            return self.fused_send(&fused, msg);
+        }
         let len = msg.data.count();
         let mut patience = self.sk().send_patience(msg.flags);
         let mut sent = 0;
@@ -635,6 +827,10 @@ impl Sock for TcpSock {
             if let Err(error) = self.wait_change(&mut patience, Direction::Send, seen) {
                 break error;
             }
+            // What was a connection in the making when the call began may go the short way now.
+            if let Some(fused) = self.fused() {
+                return self.fused_send(&fused, msg);
+            }
         };
         if sent > 0 { Ok(sent) } else { Err(error) }
     }
@@ -645,6 +841,9 @@ impl Sock for TcpSock {
         }
         if msg.flags & MSG_ERRQUEUE != 0 {
             return Err(Errno::EAGAIN);
+        }
+        if let Some(fused) = self.fused() {
+            return self.fused_receive(&fused, msg);
         }
         let target = self.sk().receive_target(msg.flags, msg.data.count());
         let mut patience = self.sk().receive_patience(msg.flags);
@@ -663,6 +862,9 @@ impl Sock for TcpSock {
             }
             if let Err(error) = self.wait_change(&mut patience, Direction::Receive, seen) {
                 break error;
+            }
+            if let Some(fused) = self.fused() {
+                return self.fused_receive(&fused, msg);
             }
         };
         if received > 0 {
@@ -756,6 +958,15 @@ impl Sock for TcpSock {
 
     fn poll(&self, table: Option<&mut PollTable>) -> u32 {
         self.sk().poll_wait(table);
+        let fused = self.fused();
+        if let Some(fused) = &fused {
+            let mask = poll_fused(self.sk(), fused);
+            return if self.sk().has_error() {
+                mask | POLLERR
+            } else {
+                mask
+            };
+        }
         let mask = with_stack(|stack| match self.sync(stack) {
             Phase::Closed => POLLOUT | POLLWRNORM | POLLHUP,
             Phase::Listening(id) if stack.can_accept(id) => POLLIN | POLLRDNORM,
@@ -793,15 +1004,28 @@ impl Sock for TcpSock {
     }
 
     fn release(&self) {
+        let fused = self.fused.lock().take();
+        let unread = fused.as_ref().is_some_and(|fused| fused.incoming().close());
         if self.phase() != Phase::Closed {
             with_stack(|stack| {
                 match self.phase() {
-                    Phase::Connecting(handle) => stack.abort(handle),
+                    Phase::Connecting(handle) => {
+                        if let (true, (local, Some(remote))) = (fused.is_some(), self.inet.names())
+                        {
+                            tcp_fusion::give_up(local, remote);
+                        }
+                        stack.abort(handle);
+                    }
                     Phase::Open(handle) => {
                         let sk = self.sk();
                         let hard = sk.option(SO_LINGER) && sk.linger.load(Ordering::Relaxed) == 0;
                         // Bytes that nobody read: the other end is to know that.
-                        if hard || stack.socket(handle).recv_queue() > 0 {
+                        if hard || unread || stack.socket(handle).recv_queue() > 0 {
+                            if let (true, (local, Some(remote))) =
+                                (fused.is_some(), self.inet.names())
+                            {
+                                tcp_fusion::give_up(local, remote);
+                            }
                             stack.abort(handle);
                         } else {
                             stack.close(handle);

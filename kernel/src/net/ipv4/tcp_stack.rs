@@ -28,7 +28,9 @@ use crate::kernel::sched::wait::WaitQueueHead;
 use crate::kernel::time::ktime_get;
 use crate::mm::util::get_random_u64;
 use crate::net::core::dev::LOOPBACK;
-use crate::net::ipv4::tcp::TcpSock;
+use crate::net::ipv4::af_inet::Endpoint;
+use crate::net::ipv4::tcp::{TcpSock, endpoint};
+use crate::net::ipv4::{devinet, tcp_fusion};
 use crate::prelude::*;
 
 /// Greatest packet of a connection. Four of them fill a buffer, so that a sender of bulk gets an
@@ -38,6 +40,8 @@ const PACKET_MAX: usize = 16384 + 40;
 const PACKET_MIN: usize = 576;
 /// Bytes of a connection's buffer in each direction.
 pub const BUFFER_SIZE: usize = 65536;
+/// The same for a connection whose bytes take the short way: only its packets count.
+const SMALL_BUFFER_SIZE: usize = 256;
 /// How long an acknowledgement waits for data to travel with.
 const ACK_DELAY: Duration = Duration::from_millis(10);
 /// How long a peer may stay silent (Linux: tcp_retries2, some 15 minutes).
@@ -134,8 +138,8 @@ impl Device for Loopback {
 }
 
 impl Loopback {
-    /// The destination of the first packet, if it asks for a connection.
-    fn first_is_syn(&self) -> Option<(Ipv4Addr, u16)> {
+    /// Sender and destination of the first packet, if it asks for a connection.
+    fn first_is_syn(&self) -> Option<(Ipv4Addr, Ipv4Addr, u16)> {
         const FLAGS: usize = 20 + 13;
         const SYN: u8 = 2;
         const ACK: u8 = 16;
@@ -143,9 +147,10 @@ impl Loopback {
         if bytes.get(FLAGS)? & (SYN | ACK) != SYN {
             return None;
         }
+        let from: [u8; 4] = bytes.get(12..16)?.try_into().ok()?;
         let addr: [u8; 4] = bytes.get(16..20)?.try_into().ok()?;
         let port: [u8; 2] = bytes.get(22..24)?.try_into().ok()?;
-        Some((Ipv4Addr::from(addr), u16::from_be_bytes(port)))
+        Some((from.into(), addr.into(), u16::from_be_bytes(port)))
     }
 }
 
@@ -156,6 +161,41 @@ pub enum Direction {
     Receive,
     /// There is room to send, or the state changed.
     Send,
+}
+
+/// How the bytes of a connection travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From queue to queue (`tcp_fusion.rs`).
+    Short,
+    /// In packets.
+    Packets,
+}
+
+/// Tests send everything in packets with this.
+#[cfg(test)]
+pub(super) static PACKETS_ONLY: core::sync::atomic::AtomicBool =
+    core::sync::atomic::AtomicBool::new(false);
+
+impl Way {
+    /// The way to or from an address of the other end.
+    pub fn from(addr: Ipv4Addr) -> Self {
+        #[cfg(test)]
+        if PACKETS_ONLY.load(Ordering::Relaxed) {
+            return Way::Packets;
+        }
+        if devinet::is_local(addr) {
+            Way::Short
+        } else {
+            Way::Packets
+        }
+    }
+    fn buffer_size(self) -> usize {
+        match self {
+            Way::Short => SMALL_BUFFER_SIZE,
+            Way::Packets => BUFFER_SIZE,
+        }
+    }
 }
 
 /// What a state machine calls when something changes for a socket.
@@ -309,10 +349,11 @@ impl Stack {
     }
 
     /// A closed machine. Errors: ENOMEM.
-    fn new_socket(&mut self) -> Result<SocketHandle> {
-        let mut socket = match self.idle.pop() {
-            Some(socket) => socket,
-            None => tcp::Socket::new(buffer()?, buffer()?),
+    fn new_socket(&mut self, buffer_size: usize) -> Result<SocketHandle> {
+        let fits = |socket: &tcp::Socket<'_>| socket.recv_capacity() == buffer_size;
+        let mut socket = match self.idle.iter().position(fits) {
+            Some(index) => self.idle.swap_remove(index),
+            None => tcp::Socket::new(buffer(buffer_size)?, buffer(buffer_size)?),
         };
         socket.set_ack_delay(Some(ACK_DELAY));
         // Nothing is gained by waiting for more on a wire without length.
@@ -336,8 +377,9 @@ impl Stack {
         &mut self,
         local: (Ipv4Addr, u16),
         remote: (Ipv4Addr, u16),
+        way: Way,
     ) -> Result<SocketHandle> {
-        let handle = self.new_socket()?;
+        let handle = self.new_socket(way.buffer_size())?;
         let socket = self.sockets.get_mut::<tcp::Socket>(handle);
         socket.set_timeout(Some(SYN_TIMEOUT));
         let started = socket.connect(self.iface.context(), remote, local);
@@ -353,14 +395,14 @@ impl Stack {
         self.socket(handle).set_timeout(Some(USER_TIMEOUT));
     }
 
-    /// Starts to take connections; returns the listener's number. Errors: ENOMEM.
+    /// Starts to take connections; returns the listener's number.
     pub fn listen(
         &mut self,
         addr: Option<Ipv4Addr>,
         port: u16,
         backlog: usize,
         waker: Waker,
-    ) -> Result<u64> {
+    ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.listeners.push(Listener {
@@ -374,12 +416,7 @@ impl Stack {
             backlog,
             waker,
         });
-        let last = self.listeners.len() - 1;
-        if let Err(error) = self.refill(last) {
-            self.listeners.pop();
-            return Err(error);
-        }
-        Ok(id)
+        id
     }
 
     /// Changes the backlog.
@@ -390,7 +427,7 @@ impl Stack {
     }
 
     /// Gives a listener a machine for the next connection, if it has room for one.
-    fn refill(&mut self, index: usize) -> Result {
+    fn refill(&mut self, index: usize, way: Way) -> Result {
         let Some(listener) = self.listeners.get(index) else {
             return Ok(());
         };
@@ -398,7 +435,7 @@ impl Stack {
             return Ok(());
         }
         let endpoint = listener.endpoint;
-        let handle = self.new_socket()?;
+        let handle = self.new_socket(way.buffer_size())?;
         let socket = self.socket(handle);
         socket.set_timeout(Some(USER_TIMEOUT));
         if socket.listen(endpoint).is_err() {
@@ -421,6 +458,12 @@ impl Stack {
             self.free(handle);
         }
         for handle in listener.pending {
+            let socket = self.socket(handle);
+            let ends = socket.remote_endpoint().zip(socket.local_endpoint());
+            if let Some((client, server)) = ends {
+                let (client, server): (Endpoint, Endpoint) = (endpoint(client), endpoint(server));
+                tcp_fusion::give_up(client, server);
+            }
             self.abort(handle);
         }
         self.pump();
@@ -446,8 +489,6 @@ impl Stack {
         if let Some(listener) = self.listeners.get_mut(index) {
             listener.pending = left;
         }
-        // Without memory the next request is not heard, and comes again.
-        let _ = self.refill(index);
         found
     }
 
@@ -515,8 +556,8 @@ impl Stack {
         let mut any = false;
         loop {
             let syn = self.device.first_is_syn();
-            if let Some((addr, port)) = syn
-                && !self.prepare_listeners(addr, port)
+            if let Some((from, addr, port)) = syn
+                && !self.prepare_listeners(addr, port, Way::from(from))
             {
                 // The backlog is full: the request is not heard, and comes again.
                 self.device.queue.pop_front();
@@ -537,14 +578,15 @@ impl Stack {
     }
 
     /// Before a request for a connection: whether somebody can take it, or nobody wants to.
-    fn prepare_listeners(&mut self, addr: Ipv4Addr, port: u16) -> bool {
+    fn prepare_listeners(&mut self, addr: Ipv4Addr, port: u16, way: Way) -> bool {
         let mut heard = false;
         for index in 0..self.listeners.len() {
             if !self.listeners[index].hears(addr, port) {
                 continue;
             }
             heard = true;
-            let _ = self.refill(index);
+            // Without memory the request is not heard, and comes again.
+            let _ = self.refill(index, way);
             if self.listeners[index].next.is_some() {
                 return true;
             }
@@ -566,7 +608,6 @@ impl Stack {
             socket.register_recv_waker(&listener.waker);
             listener.next = None;
             listener.pending.push_back(handle);
-            let _ = self.refill(index);
         }
     }
 
@@ -593,11 +634,9 @@ impl Stack {
 }
 
 /// A buffer of a connection. Errors: ENOMEM.
-fn buffer() -> Result<tcp::SocketBuffer<'static>> {
+fn buffer(size: usize) -> Result<tcp::SocketBuffer<'static>> {
     let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(BUFFER_SIZE)
-        .map_err(|_| Errno::ENOMEM)?;
-    bytes.resize(BUFFER_SIZE, 0);
+    bytes.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
+    bytes.resize(size, 0);
     Ok(tcp::SocketBuffer::new(bytes))
 }

@@ -193,6 +193,13 @@ fn find_by_path(path: &[u8], kind: u32) -> Result<Arc<UnixSock>> {
     }
 }
 
+/// Whether there is a file at the path.
+pub(super) fn exists(path: &[u8]) -> bool {
+    let found =
+        WalkEnv::current().and_then(|env| path_lookup(&env, None, path, LookupFlags::empty()));
+    found.is_ok()
+}
+
 /// The socket that has a name (Linux: `unix_find_other`). Errors: ECONNREFUSED, EPROTOTYPE.
 pub(super) fn find(name: &Name<'_>, kind: u32) -> Result<Arc<UnixSock>> {
     match name {

@@ -408,7 +408,13 @@ impl Sock for UnixSock {
         let me = self.me.upgrade().ok_or(Errno::EINVAL)?;
         let _naming = self.lock.lock();
         if self.addr.get().is_some() {
-            return Err(Errno::EINVAL);
+            // A path that exists is the greater mistake, as on Linux.
+            let taken = matches!(name, Name::Path(path) if address::exists(path));
+            return Err(if taken {
+                Errno::EADDRINUSE
+            } else {
+                Errno::EINVAL
+            });
         }
         let addr = match name {
             Name::Path(path) => self.bind_path(&me, path)?,

@@ -8,6 +8,7 @@
 
 use uapi::socket::*;
 
+use crate::arch::PAGE_SIZE;
 use crate::net::core::scm::{InFlight, current_ucred};
 use crate::net::core::skbuff::SkBuff;
 use crate::net::core::sock::*;
@@ -15,8 +16,8 @@ use crate::net::unix::UnixSock;
 use crate::net::unix::af_unix::{ESTABLISHED, Skb};
 use crate::prelude::*;
 
-/// Pages that are queued before the receiver is woken, if the sender need not wait.
-const PAGES_PER_WAKE: usize = 8;
+/// Blocks that are queued before the receiver is woken, if the sender need not wait.
+const BLOCKS_PER_WAKE: usize = 2;
 
 /// Who the kernel says a sender is when it did not note that.
 pub(super) const NOBODY: Ucred = Ucred {
@@ -95,7 +96,7 @@ impl UnixSock {
             *sent += step;
             left -= step;
             pages += 1;
-            if pages == PAGES_PER_WAKE {
+            if pages == BLOCKS_PER_WAKE {
                 pages = 0;
                 sending.peer.common.wake_readers();
             }
@@ -151,7 +152,7 @@ impl UnixSock {
             fits.then(|| last.and_then(|skb| skb.data.tail_page()))
                 .flatten()
         };
-        if sending.fds.is_some() || fits(peer).is_none() {
+        if left >= PAGE_SIZE || sending.fds.is_some() || fits(peer).is_none() {
             return Ok(None);
         }
         let _moving = peer.iolock.lock();
