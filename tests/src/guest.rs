@@ -1,7 +1,7 @@
 //! A booted machine under test.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use boot_image::rootfs::PROMPT;
 use boot_image::{Machine, Outcome, Qmp};
@@ -13,6 +13,9 @@ use crate::slot::Slot;
 /// How long a machine may take for one step. Generous: machines that build and test in parallel are slow, and a test
 /// that passes never waits for it.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long between two looks at the screen.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How a machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +120,19 @@ impl Guest {
         match self.qmp.screendump(&file) {
             Ok(()) => file,
             Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Waits until the screen is as wanted, which only looking at it again and again can tell.
+    #[track_caller]
+    pub fn expect_on_screen(&mut self, mut is_wanted: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_wanted(self) {
+            assert!(
+                Instant::now() < deadline,
+                "the screen is not as wanted at the deadline"
+            );
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 

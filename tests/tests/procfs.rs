@@ -1,6 +1,6 @@
 //! /proc, read and written from the shell.
 //!
-//! All of it holds on Linux too, with the same initramfs.
+//! All of it but the last test, which reads files that no other kernel has, holds on Linux too, with the same initramfs.
 
 use tests::{Boot, Guest};
 
@@ -49,9 +49,12 @@ fn a_process_shows_what_it_is() {
         &[
             ("wc -w < /proc/1/stat; wc -w < /proc/1/statm", "52\n7\n"),
             ("cut -d' ' -f1,2,4,5,6 /proc/1/stat", "1 (init) 0 1 1\n"),
-            ("readlink /proc/1/exe /proc/$$/cwd", "/bin/busybox\n/root\n"),
+            (
+                "readlink /proc/1/exe; readlink /proc/$$/cwd",
+                "/bin/busybox\n/root\n",
+            ),
             ("readlink /proc/$$/root; cat /proc/1/comm", "/\ninit\n"),
-            ("tr '\\0' ' ' < /proc/1/cmdline; echo", "init \n"),
+            ("tr -d '\\0' < /proc/1/cmdline; echo", "init\n"),
             ("tr '\\0' '\\n' < /proc/1/environ | head -n 1", "HOME=/\n"),
             ("cat /proc/2/cmdline /proc/2/maps /proc/2/environ", ""),
             ("readlink /proc/2/exe; echo $?", "1\n"),
@@ -121,10 +124,13 @@ fn a_process_can_be_written_to() {
         &mut guest,
         &[
             (
-                "echo renamed > /proc/$$/comm; cat /proc/$$/comm",
+                "echo -n renamed > /proc/$$/comm; cat /proc/$$/comm",
                 "renamed\n",
             ),
-            ("echo sh > /proc/$$/comm; cat /proc/1/oom_score_adj", "0\n"),
+            (
+                "echo -n sh > /proc/$$/comm; cat /proc/1/oom_score_adj",
+                "0\n",
+            ),
             (
                 "echo 500 > /proc/$$/oom_score_adj; cat /proc/self/oom_score_adj",
                 "500\n",
@@ -153,18 +159,23 @@ fn a_process_can_be_written_to() {
 #[test]
 fn a_process_that_was_waited_for_is_gone() {
     let mut guest = shell();
-    guest.command("sleep 1000 & cd /proc/$!");
+    let output = script(
+        &mut guest,
+        &[
+            "sleep 1000 &",
+            "cd /proc/$!",
+            "until grep -q sleep comm; do :; done; cat comm",
+            "kill $!; wait $!; ls",
+            "cat stat; ls -d /proc/$!",
+        ],
+    );
+    let gone =
+        "Terminated\nls: .: No such process\ncat: can't open 'stat': No such process\nls: /proc/";
+    assert!(output.starts_with(&format!("sleep\n{gone}")), "{output}");
     check(
         &mut guest,
         &[
-            ("cat comm", "sleep\n"),
-            ("kill $!; wait $!; ls", "Terminated\n"),
-            (
-                "cat stat 2>&1",
-                "cat: can't open 'stat': No such file or directory\n",
-            ),
-            ("ls -d /proc/$! 2>/dev/null; cd", ""),
-            ("for i in $(seq 60); do sleep 1000 & done", ""),
+            ("sh -c 'for i in $(seq 60); do sleep 1000 & done'", ""),
             (
                 "ls /proc | grep -c '^[0-9]' > /tmp/n; test $(cat /tmp/n) -ge 63; echo $?",
                 "0\n",
@@ -173,7 +184,7 @@ fn a_process_that_was_waited_for_is_gone() {
                 "ls /proc | sort | uniq -d; ps | grep -c '[s]leep 1000'",
                 "60\n",
             ),
-            ("killall sleep; wait 2>/dev/null; pidof sleep", ""),
+            ("killall sleep; sleep 1; pidof sleep", ""),
         ],
     );
 }
@@ -199,10 +210,7 @@ fn descriptors_are_links_to_what_is_open() {
                 "exec 5>/tmp/d; rm /tmp/d; readlink /proc/$$/fd/5",
                 "/tmp/d (deleted)\n",
             ),
-            (
-                "echo text >&5; cat /proc/$$/fd/5; cat /dev/fd/5 < /dev/null",
-                "text\ntext\n",
-            ),
+            ("echo text >&5; cat /proc/$$/fd/5", "text\n"),
             (
                 "ls -l /proc/$$/fd/5 | cut -c1-10; exec 5>&-",
                 "l-wx------\n",
@@ -210,7 +218,7 @@ fn descriptors_are_links_to_what_is_open() {
             ("cat /proc/$$/fd/5 2>/dev/null; echo $?", "1\n"),
             ("echo through | cat /proc/self/fd/0", "through\n"),
             (
-                "echo out > /proc/self/fd/1; echo err > /dev/stderr",
+                "echo out > /proc/self/fd/1; echo err > /proc/self/fd/2",
                 "out\nerr\n",
             ),
             ("wc -c < /proc/self/fd/0 < /etc/hostname", "9\n"),
@@ -258,7 +266,10 @@ fn others_do_not_see_into_a_process() {
         ),
         ("readlink /proc/1/exe || echo no", "no\n"),
         ("cut -d\" \" -f26-28 /proc/1/stat", "1 1 0\n"),
-        ("cat /proc/1/comm; stat -c %U /proc/self/stat", "init\nu\n"),
+        (
+            "cat /proc/1/comm; stat -c %u /proc/self/stat",
+            "init\n1000\n",
+        ),
         ("cat /proc/self/maps | grep -c stack", "1\n"),
         (
             "cat /proc/kallsyms | head -n 1 | cut -c1-17",
@@ -307,7 +318,7 @@ fn values_of_the_kernel_are_read_and_written() {
             ),
             (
                 "echo x > /proc/sys/kernel/ostype",
-                "sh: can't create /proc/sys/kernel/ostype: Permission denied\n",
+                "-sh: can't create /proc/sys/kernel/ostype: Permission denied\n",
             ),
             ("cat /proc/sys/fs/file-nr | wc -w", "3\n"),
             (
@@ -315,8 +326,8 @@ fn values_of_the_kernel_are_read_and_written() {
                 "0\n1048576\n",
             ),
             (
-                "cd /proc/sys/kernel/random; cmp boot_id boot_id; cmp uuid uuid; cd",
-                "",
+                "cd /proc/sys/kernel/random; cmp boot_id boot_id; cmp -s uuid uuid || echo new; cd",
+                "new\n",
             ),
             ("tr -d 'a-f0-9' < /proc/sys/kernel/random/uuid", "----\n"),
             ("cat /proc/sys/kernel/random/poolsize", "256\n"),
@@ -357,7 +368,7 @@ fn tools_find_what_they_look_for() {
                 "killall nothing",
                 &["killall: nothing: no process killed\n"],
             ),
-            ("head -n 1 /proc/kallsyms", &["ffffffff8"]),
+            ("grep -m 1 ' start_kernel$' /proc/kallsyms", &["ffffffff8"]),
             ("head -c 80 /proc/kmsg", &["Linux version"]),
             ("cat /proc/swaps", &["Filename\t\t\t\tType\t\tSize"]),
             ("cat /proc/consoles", &["ttyS0"]),

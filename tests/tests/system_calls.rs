@@ -45,6 +45,7 @@ groups! {
     pipes_and_poll_behave => "pipes",
     clocks_and_timers_behave => "clocks",
     threads_behave => "threads",
+    damaged_programs_do_no_harm => "elf",
     the_terminal_behaves => "terminal",
     programs_are_started => "exec",
 }

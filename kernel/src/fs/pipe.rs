@@ -421,7 +421,7 @@ impl Pipe {
     }
 
     /// One side is opened or closed.
-    fn add_sides(&self, reads: bool, writes: bool) -> (u32, u32) {
+    fn add_sides(&self, reads: bool, writes: bool) -> Sides {
         let mut state = self.state.lock();
         if reads {
             state.readers += 1;
@@ -432,7 +432,12 @@ impl Pipe {
             state.writer_opens = state.writer_opens.wrapping_add(1);
         }
         self.publish(&state);
-        (state.reader_opens, state.writer_opens)
+        Sides {
+            readers: state.readers,
+            writers: state.writers,
+            reader_opens: state.reader_opens,
+            writer_opens: state.writer_opens,
+        }
     }
     fn remove_sides(&self, reads: bool, writes: bool) {
         {
@@ -455,6 +460,16 @@ struct PipeFile {
     no_writer_yet: Option<u32>,
 }
 
+/// Who had the pipe open in the moment that a side was added: the other side may come, write and
+/// go before the one that was just added looks again.
+#[derive(Clone, Copy)]
+struct Sides {
+    readers: u32,
+    writers: u32,
+    reader_opens: u32,
+    writer_opens: u32,
+}
+
 impl PipeFile {
     #[cold]
     fn register(&self, table: &mut PollTable) {
@@ -471,16 +486,17 @@ impl PipeFile {
         self.no_writer_yet
             .is_none_or(|opens| opens != self.pipe.state.lock().writer_opens)
     }
-    fn open(pipe: &Arc<Pipe>, flags: u32) -> Self {
+    fn open(pipe: &Arc<Pipe>, flags: u32) -> (Self, Sides) {
         let mode = flags & O_ACCMODE;
         let (reads, writes) = (mode != O_WRONLY, mode != O_RDONLY);
-        pipe.add_sides(reads, writes);
-        Self {
+        let sides = pipe.add_sides(reads, writes);
+        let end = Self {
             pipe: pipe.clone(),
             reads,
             writes,
             no_writer_yet: None,
-        }
+        };
+        (end, sides)
     }
 }
 
@@ -562,26 +578,20 @@ pub fn fifo_open(inode: &Arc<Inode>, flags: u32) -> Result<Arc<dyn FileOperation
     if mode == O_WRONLY && nonblock && pipe.state.lock().readers == 0 {
         return Err(Errno::ENXIO);
     }
-    let mut end = PipeFile::open(&pipe, flags);
+    let (mut end, sides) = PipeFile::open(&pipe, flags);
+    // Whoever is woken may run at once, write and close: only `sides` tells what was there.
     pipe.rd_wait.wake_up_all();
     pipe.wr_wait.wake_up_all();
-    let (readers, writers, reader_opens, writer_opens) = {
-        let state = pipe.state.lock();
-        (
-            state.readers,
-            state.writers,
-            state.reader_opens,
-            state.writer_opens,
-        )
-    };
     match mode {
-        O_RDONLY if writers == 0 && nonblock => end.no_writer_yet = Some(writer_opens),
-        O_RDONLY if writers == 0 => pipe
+        O_RDONLY if sides.writers == 0 && nonblock => {
+            end.no_writer_yet = Some(sides.writer_opens);
+        }
+        O_RDONLY if sides.writers == 0 => pipe
             .rd_wait
-            .wait_event_interruptible(|| pipe.state.lock().writer_opens != writer_opens)?,
-        O_WRONLY if readers == 0 => pipe
+            .wait_event_interruptible(|| pipe.state.lock().writer_opens != sides.writer_opens)?,
+        O_WRONLY if sides.readers == 0 => pipe
             .wr_wait
-            .wait_event_interruptible(|| pipe.state.lock().reader_opens != reader_opens)?,
+            .wait_event_interruptible(|| pipe.state.lock().reader_opens != sides.reader_opens)?,
         _ => {}
     }
     Ok(Arc::new(end))
@@ -592,7 +602,10 @@ struct PipeInode;
 
 impl InodeOperations for PipeInode {
     fn open(&self, inode: &Arc<Inode>, flags: u32) -> Result<Arc<dyn FileOperations>> {
-        fifo_open(inode, flags)
+        // Through /proc/PID/fd: it has had its readers and writers, nobody waits for the first.
+        let pipe = inode.fifo.lock().upgrade().ok_or(Errno::ENXIO)?;
+        let (end, _) = PipeFile::open(&pipe, flags);
+        Ok(Arc::new(end))
     }
 }
 
@@ -628,8 +641,8 @@ pub fn create_pipe_files(flags: u32) -> Result<(Arc<File>, Arc<File>)> {
         dentry: Dentry::new_anonymous(inode, b""),
     };
     let flags = flags & (O_NONBLOCK | O_DIRECT);
-    let reader: Arc<dyn FileOperations> = Arc::new(PipeFile::open(&pipe, O_RDONLY));
-    let writer: Arc<dyn FileOperations> = Arc::new(PipeFile::open(&pipe, O_WRONLY));
+    let reader: Arc<dyn FileOperations> = Arc::new(PipeFile::open(&pipe, O_RDONLY).0);
+    let writer: Arc<dyn FileOperations> = Arc::new(PipeFile::open(&pipe, O_WRONLY).0);
     let read_file = File::new_pseudo(path.clone(), O_RDONLY | flags & O_NONBLOCK, reader)?;
     let write_file = File::new_pseudo(path, O_WRONLY | flags, writer)?;
     Ok((read_file, write_file))

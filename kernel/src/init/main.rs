@@ -147,6 +147,7 @@ fn kernel_init() {
 #[__init]
 fn kernel_init_freeable() {
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
+    arch::print_cpu_info("smpboot: CPU0: "); // all that there is of smp_prepare_cpus with one CPU
     initcall::do_pre_smp_initcalls();
     initcall::assert_counts(); // an entry that the linker lost would be noticed here
     do_basic_setup();

@@ -25,7 +25,7 @@ use crate::kernel::sched::cputime::task_cputime_adjusted;
 use crate::kernel::sched::task::{EXIT_DEAD, EXIT_ZOMBIE, Task, pf, state};
 use crate::kernel::sched::{activate_mm, current, schedule, set_current_state, wake_up_process};
 use crate::kernel::signal::{
-    GroupTimes, SigHand, SigInfo, send_sig_info, sigflags, signal_wake_up,
+    GroupTimes, SigHand, SigInfo, SignalStruct, send_sig_info, sigflags, signal_wake_up,
 };
 use crate::kernel::time::nsec_to_clock_t;
 use crate::kpanic;
@@ -51,6 +51,7 @@ pub fn do_exit(status: i32) -> ! {
         }
         me.signal.itimers.cancel_all();
         note_maxrss(me);
+        last_thread_tells_status(&me.signal, status);
     }
     me.exit_code.store(status as u32, Ordering::Relaxed);
     exit_mm(me);
@@ -61,6 +62,17 @@ pub fn do_exit(status: i32) -> ! {
     }
     exit_notify(me, group_dead);
     do_task_dead()
+}
+
+/// Without an exit of the whole group, the status of a process is that of its last thread (Linux:
+/// `synchronize_group_exit`).
+fn last_thread_tells_status(signal: &SignalStruct, status: i32) {
+    if !signal.has_flag(sigflags::GROUP_EXIT) {
+        signal.group_exit_code.store(status, Ordering::Relaxed);
+        signal
+            .flags
+            .fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
+    }
 }
 
 /// Ends a task after an oops (Linux: `make_task_dead`): in an interrupt or in the idle task
@@ -220,13 +232,33 @@ fn wake_exec_task(me: &Task) {
     }
 }
 
-/// Who adopts the children of `father`: another thread of its process, else init (Linux:
-/// `find_new_reaper`).
+/// Who adopts the children of `father`: another thread of its process, else the nearest ancestor
+/// that asked for it, else init (Linux: `find_new_reaper`).
 fn find_new_reaper(table: &PidTable, father: &Task) -> Option<Arc<Task>> {
+    find_alive_thread(father, father)
+        .or_else(|| find_subreaper(father))
+        .or_else(|| table.find(1).cloned())
+}
+
+/// A thread of the process of `task` that stays alive when `father` goes.
+fn find_alive_thread(task: &Task, father: &Task) -> Option<Arc<Task>> {
     let alive =
         |thread: &Arc<Task>| !core::ptr::eq(&**thread, father) && !thread.has_flag(pf::PF_EXITING);
-    let thread = father.signal.thread_list().into_iter().find(alive);
-    thread.or_else(|| table.find(1).cloned())
+    task.signal.thread_list().into_iter().find(alive)
+}
+
+/// The nearest ancestor that set PR_SET_CHILD_SUBREAPER and lives.
+fn find_subreaper(father: &Task) -> Option<Arc<Task>> {
+    let mut ancestor = father.real_parent()?;
+    while ancestor.pid() > 1 {
+        if ancestor.signal.has_flag(sigflags::CHILD_SUBREAPER)
+            && let Some(thread) = find_alive_thread(&ancestor, father)
+        {
+            return Some(thread);
+        }
+        ancestor = ancestor.real_parent()?;
+    }
+    None
 }
 
 /// Hands the children of `father` to a new parent (Linux: `forget_original_parent`).

@@ -31,6 +31,8 @@ use crate::kernel::time::ktime_get;
 use crate::mm::UserAddr;
 use crate::mm::mmap::MmStruct;
 use crate::mm::page_alloc::totalram_pages;
+use crate::mm::slab_common::ArcCache;
+use crate::mm::slub::SlabKind;
 use crate::mm::uaccess::put_user;
 use crate::prelude::*;
 
@@ -79,16 +81,26 @@ pub fn fork_init() {
         rlim_cur: threads / 2,
         rlim_max: threads / 2,
     };
+    Task::create_cache();
     let signal = &current().signal;
     let mut limits = signal.rlimits.lock();
     limits[RLIMIT_NPROC as usize] = half;
     limits[RLIMIT_SIGPENDING as usize] = half;
 }
 
-/// Every structure a task is made of comes from the heap's size classes, whose caches exist by
-/// now; nothing is left to prepare (Linux: `proc_caches_init`).
+static SIGNAL_CACHE: ArcCache<SignalStruct> = ArcCache::new("signal_cache", SlabKind::Plain);
+static SIGHAND_CACHE: ArcCache<SigHand> = ArcCache::new("sighand_cache", SlabKind::Plain);
+static FILES_CACHE: ArcCache<FilesStruct> = ArcCache::new("files_cache", SlabKind::Plain);
+static FS_CACHE: ArcCache<FsStruct> = ArcCache::new("fs_cache", SlabKind::Plain);
+
+/// Makes the caches of what tasks consist of (Linux: `proc_caches_init`).
 #[__init]
-pub fn proc_caches_init() {}
+pub fn proc_caches_init() {
+    SIGHAND_CACHE.create();
+    SIGNAL_CACHE.create();
+    FILES_CACHE.create();
+    FS_CACHE.create();
+}
 
 // --- arguments --------------------------------------------------------------------------------
 
@@ -157,23 +169,33 @@ fn copy_mm(parent: &Task, args: &KernelCloneArgs) -> Result<Option<Arc<MmStruct>
 fn copy_files(parent: &Task, args: &KernelCloneArgs) -> Result<Option<Arc<FilesStruct>>> {
     match parent.files() {
         Some(files) if args.has(CLONE_FILES) => Ok(Some(files)),
-        Some(files) => Ok(Some(Arc::new(files.dup()?))),
+        Some(files) => dup_files(&files).map(Some),
         None => Ok(None),
     }
 }
 
-fn copy_fs(parent: &Task, args: &KernelCloneArgs) -> Option<Arc<FsStruct>> {
+/// A descriptor table with the same files. Errors: ENOMEM.
+fn dup_files(files: &FilesStruct) -> Result<Arc<FilesStruct>> {
+    FILES_CACHE.try_arc(files.dup()?)
+}
+
+fn copy_fs(parent: &Task, args: &KernelCloneArgs) -> Result<Option<Arc<FsStruct>>> {
     match parent.fs() {
-        Some(fs) if args.has(CLONE_FS) => Some(fs),
-        Some(fs) => Some(Arc::new(fs.dup())),
-        None => None,
+        Some(fs) if args.has(CLONE_FS) => Ok(Some(fs)),
+        Some(fs) => dup_fs(&fs).map(Some),
+        None => Ok(None),
     }
 }
 
-fn copy_sighand(parent: &Task, args: &KernelCloneArgs) -> Arc<SigHand> {
+/// The same root and working directory, to be changed independently. Errors: ENOMEM.
+fn dup_fs(fs: &FsStruct) -> Result<Arc<FsStruct>> {
+    FS_CACHE.try_arc(fs.dup())
+}
+
+fn copy_sighand(parent: &Task, args: &KernelCloneArgs) -> Result<Arc<SigHand>> {
     let sighand = parent.sighand.lock().clone();
     if args.has(CLONE_SIGHAND) {
-        return sighand;
+        return Ok(sighand);
     }
     let copy = sighand.dup();
     if args.has(CLONE_CLEAR_SIGHAND) {
@@ -184,14 +206,14 @@ fn copy_sighand(parent: &Task, args: &KernelCloneArgs) -> Arc<SigHand> {
             }
         }
     }
-    Arc::new(copy)
+    SIGHAND_CACHE.try_arc(copy)
 }
 
-fn copy_signal(parent: &Task, args: &KernelCloneArgs) -> Arc<SignalStruct> {
+fn copy_signal(parent: &Task, args: &KernelCloneArgs) -> Result<Arc<SignalStruct>> {
     if args.has(CLONE_THREAD) {
-        parent.signal.clone()
+        Ok(parent.signal.clone())
     } else {
-        Arc::new(parent.signal.fork())
+        SIGNAL_CACHE.try_arc(parent.signal.fork())
     }
 }
 
@@ -247,18 +269,18 @@ fn copy_process(args: &KernelCloneArgs, start: Start<'_>) -> Result<Arc<Task>> {
     };
     let stack = KernelStack::alloc().ok_or(Errno::ENOMEM)?;
     let stack_top = stack.top();
-    let child = Task::new(TaskInit {
-        signal: copy_signal(&parent, args),
-        sighand: copy_sighand(&parent, args),
+    let child = Task::try_new(TaskInit {
+        signal: copy_signal(&parent, args)?,
+        sighand: copy_sighand(&parent, args)?,
         cred: parent.cred(),
         files: copy_files(&parent, args)?,
-        fs: copy_fs(&parent, args),
+        fs: copy_fs(&parent, args)?,
         mm: copy_mm(&parent, args)?,
         flags: child_flags(&parent, kthread.is_some()),
         comm,
         kthread,
         stack: Some(stack),
-    });
+    })?;
     copy_fields(&parent, &child, args);
     sched_fork(&parent, &child);
     copy_thread(&child, stack_top, start, args)?;

@@ -7,6 +7,7 @@ pub mod capability;
 pub mod cpu;
 pub mod cred;
 pub mod entry;
+pub mod exec_domain;
 pub mod exit;
 pub mod fork;
 pub mod futex;

@@ -12,6 +12,7 @@ use crate::init::version;
 use crate::kernel::pid;
 use crate::kernel::sched::current;
 use crate::kernel::sched::task::{TASK_COMM_LEN, Task};
+use crate::kernel::signal::sigflags;
 use crate::kernel::time::ns_to_timeval;
 use crate::mm::UserAddr;
 use crate::mm::uaccess::{copy_from_user, copy_to_user, get_user, put_user, strncpy_from_user};
@@ -312,6 +313,18 @@ pub fn sys_prctl(option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> Res
         PR_GET_PDEATHSIG => {
             let signal = task.pdeath_signal.load(Ordering::Relaxed);
             put_user(UserAddr::new(arg2), &signal).map(|()| 0)
+        }
+        PR_SET_CHILD_SUBREAPER => {
+            let flags = &task.signal.flags;
+            match arg2 {
+                0 => flags.fetch_and(!sigflags::CHILD_SUBREAPER, Ordering::Relaxed),
+                _ => flags.fetch_or(sigflags::CHILD_SUBREAPER, Ordering::Relaxed),
+            };
+            Ok(0)
+        }
+        PR_GET_CHILD_SUBREAPER => {
+            let is_one = i32::from(task.signal.has_flag(sigflags::CHILD_SUBREAPER));
+            put_user(UserAddr::new(arg2), &is_one).map(|()| 0)
         }
         PR_GET_DUMPABLE => Ok(1),
         PR_SET_DUMPABLE if arg2 <= 1 => Ok(0),

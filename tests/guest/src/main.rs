@@ -4,6 +4,8 @@
 //! what it was given ([`report`]). All of it holds on Linux: what fails there is wrong in the test.
 
 mod check;
+mod elf;
+mod elf_file;
 mod exec;
 mod pid1;
 mod raw;
@@ -21,6 +23,7 @@ fn jobs(name: &str) -> Option<Vec<&'static [Check]>> {
         }
         "traps" => traps::CHECKS,
         "logged-traps" => traps::LOGGED,
+        "elf" => elf::CHECKS,
         "exec" => exec::CHECKS,
         group => syscalls::GROUPS.iter().find(|(name, _)| *name == group)?.1,
     };
@@ -38,14 +41,12 @@ fn main() {
     let Some(name) = arguments.iter().find_map(|word| word.strip_prefix("run:")) else {
         return report::run(&arguments);
     };
-    if pid1::is_pid_1() {
-        pid1::prepare();
-    }
-    match jobs(name) {
+    let run = || match jobs(name) {
         Some(groups) => check::run(&groups, arguments.get(2).map(String::as_str)),
         None => println!("no such job: {name}"),
-    }
-    if pid1::is_pid_1() {
-        pid1::power_off();
+    };
+    match pid1::is_pid_1() {
+        true => pid1::run_in_child(run),
+        false => run(),
     }
 }

@@ -1,6 +1,6 @@
 //! What the first process has to do for the others.
 
-use crate::raw::call;
+use crate::raw::{call, fork, wait_with};
 
 /// Whether this is the first process.
 pub fn is_pid_1() -> bool {
@@ -19,6 +19,18 @@ pub fn prepare() {
             println!("cannot mount {}: {error:?}", target.to_string_lossy());
         }
     }
+}
+
+/// Does `work` in a child, as Linux has exceptions for the children of the first process, and ends the machine.
+pub fn run_in_child(work: impl FnOnce()) -> ! {
+    prepare();
+    let child = fork(|| {
+        work();
+        0
+    });
+    // Orphans come here too.
+    while wait_with(-1, 0).is_ok_and(|(pid, _)| pid != child) {}
+    power_off()
 }
 
 /// Ends the machine.

@@ -70,10 +70,10 @@ impl<T> Argument for &mut T {
 
 /// `call!(SYS_read, fd, buffer, length)`.
 macro_rules! call {
-    ($number:ident $(, $argument:expr)* $(,)?) => {{
-        let given: &[usize] = &[$($crate::raw::Argument::raw($argument)),*];
-        $crate::raw::system_call(libc::$number, given)
-    }};
+    // One expression, so that what the arguments borrow lives until the call is over.
+    ($number:ident $(, $argument:expr)* $(,)?) => {
+        $crate::raw::system_call(libc::$number, &[$($crate::raw::Argument::raw($argument)),*])
+    };
 }
 pub(crate) use call;
 

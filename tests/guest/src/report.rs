@@ -39,6 +39,7 @@ pub fn run(arguments: &[String]) {
             raw::peek(std::ptr::null());
         }
         Ok("restart") => pid1::restart(),
-        _ => pid1::power_off(),
+        _ if pid1::is_pid_1() => pid1::power_off(),
+        _ => {}
     }
 }

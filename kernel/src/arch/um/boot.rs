@@ -24,6 +24,8 @@ pub fn check_bugs() {}
 pub fn smp_setup_processor_id() {}
 /// There is one CPU.
 pub fn smp_prepare_boot_cpu() {}
+/// The host knows its CPU.
+pub fn print_cpu_info(_prefix: &str) {}
 /// No initramfs.
 pub fn initrd_bytes() -> &'static [u8] {
     &[]

@@ -112,6 +112,17 @@ impl NodeBase {
     }
 }
 
+/// What using a directory takes, beside its mode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Mode,
+    /// The process is there; else ESRCH (Linux: `proc_pid_permission`).
+    Alive,
+    /// The caller may look into the process; else EACCES.
+    Private,
+}
+
 /// What is particular to a node of a process.
 #[expect(unused_variables, reason = "default methods refuse")]
 pub trait PidBody: Send + Sync {
@@ -147,9 +158,9 @@ pub trait PidBody: Send + Sync {
     fn link(&self, task: &Arc<Task>) -> Result<Path> {
         Err(Errno::EINVAL)
     }
-    /// Whether only those who may look into the process may use the directory.
-    fn is_private(&self) -> bool {
-        false
+    /// Who may use a directory beyond what its mode says.
+    fn access(&self) -> Access {
+        Access::Mode
     }
 }
 
@@ -195,6 +206,7 @@ impl<T: PidBody> ProcNode for PidNode<T> {
         true
     }
     fn lookup(&self, name: &[u8]) -> Result<Option<Box<dyn ProcNode>>> {
+        self.base.pid.task().map_err(|_| Errno::ENOENT)?;
         self.body.lookup(&self.base, name)
     }
     fn read_dir(&self, from: u64, emit: &mut NodeEmit<'_>) -> Result {
@@ -214,10 +226,14 @@ impl<T: PidBody> ProcNode for PidNode<T> {
         Ok(Some(d_path(&path, root.as_ref())))
     }
     fn permission(&self, _mask: u32, _cred: &Cred) -> Result {
-        self.base.pid.readable_task().map(drop)
+        match self.body.access() {
+            Access::Mode => Ok(()),
+            Access::Alive => self.base.pid.task().map(drop),
+            Access::Private => self.base.pid.readable_task().map(drop),
+        }
     }
     fn has_permission(&self) -> bool {
-        self.body.is_private()
+        self.body.access() != Access::Mode
     }
 }
 
@@ -388,6 +404,9 @@ impl PidDir {
 }
 
 impl PidBody for PidDir {
+    fn access(&self) -> Access {
+        Access::Alive
+    }
     fn nlink(&self, base: &NodeBase) -> u32 {
         2 + entries(base.scope)
             .filter(|(_, entry)| s_isdir(entry.mode))

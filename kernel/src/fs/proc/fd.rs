@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use uapi::fcntl::O_CLOEXEC;
 use uapi::stat::*;
 
-use super::base::{Group, NodeBase, PidBody, name_to_int, text_file};
+use super::base::{Access, Group, NodeBase, PidBody, name_to_int, text_file};
 use super::inode::{NodeEmit, ProcNode};
 use crate::fs::fdtable::OnExec;
 use crate::fs::file::{File, FileOperations};
@@ -62,8 +62,11 @@ impl FdDir {
 }
 
 impl PidBody for FdDir {
-    fn is_private(&self) -> bool {
-        self.0 == Entries::Texts
+    fn access(&self) -> Access {
+        match self.0 {
+            Entries::Links => Access::Mode,
+            Entries::Texts => Access::Private,
+        }
     }
     fn lookup(&self, base: &NodeBase, name: &[u8]) -> Result<Option<Box<dyn ProcNode>>> {
         let task = base.pid.task()?;

@@ -35,12 +35,13 @@ pub fn comm(task: &Arc<Task>, text: &mut String) -> Result {
     Ok(())
 }
 
-/// Names a thread of the caller's own process. Errors: EINVAL for another process.
+/// Names a thread of the caller's own process; a newline at the end becomes part of the name.
+/// Errors: EINVAL for another process.
 pub fn set_comm(task: &Arc<Task>, bytes: &[u8]) -> Result {
     if !Arc::ptr_eq(&task.signal, &current().signal) {
         return Err(Errno::EINVAL);
     }
-    let end = bytes.iter().position(|byte| matches!(byte, 0 | b'\n'));
+    let end = bytes.iter().position(|byte| *byte == 0);
     task.set_comm(bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default());
     Ok(())
 }

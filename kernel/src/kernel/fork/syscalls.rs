@@ -8,7 +8,7 @@ use uapi::capability::CAP_SYS_ADMIN;
 use uapi::sched::*;
 use uapi::signal::{_NSIG, SIGCHLD};
 
-use super::{KernelCloneArgs, Start, kernel_clone};
+use super::{KernelCloneArgs, Start, dup_files, dup_fs, kernel_clone};
 use crate::arch::{self, PAGE_SIZE, PtRegs};
 use crate::kernel::pid;
 use crate::kernel::sched::current;
@@ -158,11 +158,11 @@ pub fn sys_unshare(flags: u64) -> Result<()> {
         return Err(Errno::EINVAL);
     }
     let new_fs = match me.fs() {
-        Some(fs) if flags & CLONE_FS != 0 => Some(Arc::new(fs.dup())),
+        Some(fs) if flags & CLONE_FS != 0 => Some(dup_fs(&fs)?),
         _ => None,
     };
     let new_files = match me.files() {
-        Some(files) if flags & CLONE_FILES != 0 => Some(Arc::new(files.dup()?)),
+        Some(files) if flags & CLONE_FILES != 0 => Some(dup_files(&files)?),
         _ => None,
     };
     if let Some(fs) = new_fs {

@@ -13,6 +13,8 @@ use crate::kernel::sched::entity::SchedState;
 use crate::kernel::sched::stack::KernelStack;
 use crate::kernel::signal::{SigContext, SigHand, SigPending, SignalStruct};
 use crate::mm::mmap::MmStruct;
+use crate::mm::slab_common::ArcCache;
+use crate::mm::slub::SlabKind;
 use crate::prelude::*;
 
 /// A process or thread number in the initial namespace. 0 is the idle task of CPU 0.
@@ -172,6 +174,8 @@ pub struct Task {
     pub thread: arch::ThreadStruct,
 }
 
+static TASK_CACHE: ArcCache<Task> = ArcCache::new("task_struct", SlabKind::Plain);
+
 /// Calls in one direction and the bytes they moved.
 #[derive(Default)]
 pub struct IoCount {
@@ -253,10 +257,26 @@ pub struct Family {
 }
 
 impl Task {
-    /// A task in state `TASK_NEW` that is in no list yet. Pid 0 until one is given.
+    /// A task in state `TASK_NEW` that is in no list yet. Pid 0 until one is given. For boot, when
+    /// there are no caches yet; everybody else uses `try_new`.
     pub fn new(init: TaskInit) -> Arc<Task> {
+        Arc::new(Self::from_parts(init))
+    }
+
+    /// `new` with memory from the cache `task_struct`. Errors: ENOMEM.
+    pub fn try_new(init: TaskInit) -> Result<Arc<Task>> {
+        TASK_CACHE.try_arc(Self::from_parts(init))
+    }
+
+    /// Makes the cache of tasks, so that /proc/slabinfo lists it from the start.
+    pub(crate) fn create_cache() {
+        TASK_CACHE.create();
+    }
+
+    #[inline]
+    fn from_parts(init: TaskInit) -> Task {
         let stack_end = init.stack.as_ref().map_or(0, |s| s.end_word().as_u64());
-        Arc::new(Task {
+        Task {
             pid: AtomicI32::new(0),
             tgid: AtomicI32::new(0),
             state: AtomicU32::new(state::TASK_NEW),
@@ -297,7 +317,7 @@ impl Task {
             ioac: IoAccounting::default(),
             se: SchedState::new(stack_end),
             thread: arch::ThreadStruct::new(),
-        })
+        }
     }
 }
 

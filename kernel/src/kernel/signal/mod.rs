@@ -154,6 +154,8 @@ pub mod sigflags {
     pub const GROUP_EXIT: u32 = 4;
     /// pid 1: default actions do not apply to it.
     pub const UNKILLABLE: u32 = 0x40;
+    /// Orphans below this process become its children (Linux: `is_child_subreaper`).
+    pub const CHILD_SUBREAPER: u32 = 0x80;
     /// The parent is to hear of a stop.
     pub const CLD_STOPPED: u32 = 0x10;
     /// The parent is to hear of a continue.

@@ -184,6 +184,8 @@ fn is_fatal(sig: i32, action: &KernelSigaction, task: &Task) -> bool {
         && !in_set(SIG_KERNEL_STOP_MASK, sig);
     (sig == SIGKILL || ends && !dumps_core(sig))
         && !task.signal.has_flag(sigflags::GROUP_EXIT)
+        // sigtimedwait unblocks what it waits for only to be woken by it.
+        && !in_set(task.sigctx.lock().real_blocked, sig)
         && !(task.signal.has_flag(sigflags::UNKILLABLE) && sig != SIGKILL)
 }
 

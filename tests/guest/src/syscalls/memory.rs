@@ -72,7 +72,7 @@ fn impossible_mappings_are_refused() -> Outcome {
     );
     fails!(
         mmap(
-            0x7fff_ffff_f000,
+            0x00ff_ffff_ffff_f000,
             PAGE,
             RW,
             anonymous | libc::MAP_FIXED,

@@ -139,9 +139,11 @@ fn the_foreground_group_is_chosen() -> Outcome {
             0
         });
         good &= call!(SYS_setpgid, child, child).is_ok();
+        good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &4_000_000) == Err(Errno(libc::ESRCH));
         good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &child).is_ok();
         good &= call!(SYS_ioctl, fd, libc::TIOCGPGRP, &mut group).is_ok() && group == child;
-        good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &4_000_000) == Err(Errno(libc::ESRCH));
+        // This group is in the background now, and nobody could continue it if it were stopped.
+        good &= call!(SYS_ioctl, fd, libc::TIOCSPGRP, &child) == Err(Errno(libc::ENOTTY));
         let _ = call!(SYS_kill, child, libc::SIGKILL);
         wait(child);
         i32::from(!good)

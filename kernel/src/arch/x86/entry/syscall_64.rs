@@ -167,6 +167,7 @@ pub static SYS_CALL_TABLE: [SyscallEntry; NR_SYSCALLS] = syscall_table! {
     131 => sigaltstack(regs crate::kernel::signal::sys_sigaltstack),
     132 => utime(crate::fs::utimes::sys_utime),
     133 => mknod(crate::fs::namei::create::sys_mknod),
+    135 => personality(crate::kernel::exec_domain::sys_personality),
     136 => ustat(crate::fs::statfs::sys_ustat),
     137 => statfs(crate::fs::statfs::sys_statfs),
     138 => fstatfs(crate::fs::statfs::sys_fstatfs),

@@ -170,6 +170,7 @@ impl Console for VtConsole {
 #[__init]
 fn con_init() -> Result {
     let Some(fb) = arch::framebuffer() else {
+        pr_info!("Console: colour dummy device 80x25"); // what Linux calls no screen at all
         return Ok(());
     };
     let con = FbCon::new(fb);
