@@ -11,7 +11,6 @@ use core::task::Waker;
 
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{RecvError, State};
-use smoltcp::time::Duration;
 use uapi::ioctls::{SIOCATMARK, SIOCINQ, SIOCOUTQ};
 use uapi::poll::*;
 use uapi::socket::*;
@@ -19,31 +18,21 @@ use uapi::socket::*;
 use crate::kernel::sched::wait::PollTable;
 use crate::mm::UserAddr;
 use crate::mm::uaccess::put_user;
-use crate::net::core::dev::LOOPBACK;
 use crate::net::core::sock::*;
-use crate::net::core::sockopt::int_option;
 use crate::net::ipv4::af_inet::{Endpoint, InetSock};
 use crate::net::ipv4::devinet;
 use crate::net::ipv4::fib::route_output;
 use crate::net::ipv4::ports::Transport;
 use crate::net::ipv4::tcp_fusion::{self, Fused};
-use crate::net::ipv4::tcp_stack::{
-    BUFFER_SIZE, Direction, Stack, TcpWaker, Way, start_thread, with_stack,
-};
+use crate::net::ipv4::tcp_stack::{Direction, Stack, TcpWaker, Way, start_thread, with_stack};
 use crate::prelude::*;
 
-/// Bytes read before the sender is told of the room.
-const WINDOW_STEP: usize = BUFFER_SIZE / 4;
-/// Bytes of the two headers that a packet would have.
-const HEADERS_LEN: usize = 40;
 /// Options of SOL_TCP that are numbers below this.
-const NR_OPTIONS: usize = 32;
-/// Bytes of `struct tcp_info` as of Linux 4.
-const TCP_INFO_LEN: usize = 192;
+pub(super) const NR_OPTIONS: usize = 32;
 
 /// What became of the socket so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Nothing, or everything is over.
     Closed,
     /// connect(2) was called.
@@ -78,8 +67,8 @@ pub struct TcpSock {
     receive_waker: Waker,
     send_waker: Waker,
     /// Bytes read since the sender was last told of the room.
-    unannounced: AtomicUsize,
-    options: [AtomicI32; NR_OPTIONS],
+    pub(super) unannounced: AtomicUsize,
+    pub(super) options: [AtomicI32; NR_OPTIONS],
 }
 
 static ALL: SpinLock<BTreeMap<usize, Weak<TcpSock>>> = SpinLock::new(BTreeMap::new());
@@ -166,28 +155,13 @@ impl TcpSock {
         sock
     }
 
-    fn option(&self, name: i32) -> i32 {
-        let slot = usize::try_from(name)
-            .ok()
-            .and_then(|name| self.options.get(name));
-        slot.map_or(0, |slot| slot.load(Ordering::Relaxed))
-    }
-    fn set_option(&self, name: i32, value: i32) {
-        if let Some(slot) = usize::try_from(name)
-            .ok()
-            .and_then(|name| self.options.get(name))
-        {
-            slot.store(value, Ordering::Relaxed);
-        }
-    }
-
-    fn sk(&self) -> &SockCommon {
+    pub(super) fn sk(&self) -> &SockCommon {
         &self.inet.common
     }
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         self.inner.lock().phase
     }
-    fn set_phase(&self, phase: Phase) {
+    pub(super) fn set_phase(&self, phase: Phase) {
         self.inner.lock().phase = phase;
     }
 
@@ -201,14 +175,14 @@ impl TcpSock {
     }
 
     /// Asks to hear of the next change.
-    fn arm(&self, stack: &mut Stack, handle: SocketHandle) {
+    pub(super) fn arm(&self, stack: &mut Stack, handle: SocketHandle) {
         let socket = stack.socket(handle);
         socket.register_recv_waker(&self.receive_waker);
         socket.register_send_waker(&self.send_waker);
     }
 
     /// Takes note of what happened to the connection since the last call.
-    fn sync(&self, stack: &mut Stack) -> Phase {
+    pub(super) fn sync(&self, stack: &mut Stack) -> Phase {
         let phase = self.phase();
         match phase {
             Phase::Connecting(handle) => match stack.socket(handle).state() {
@@ -246,7 +220,7 @@ impl TcpSock {
     }
 
     /// `sync`, if there was a change since the last time.
-    fn settle(&self) {
+    pub(super) fn settle(&self) {
         let seen = self.seen();
         if self.synced.load(Ordering::Acquire) == seen {
             return;
@@ -260,13 +234,13 @@ impl TcpSock {
 
     /// The short way of this connection, once it is connected.
     #[inline]
-    fn fused(&self) -> Option<Fused> {
+    pub(super) fn fused(&self) -> Option<Fused> {
         let fused = self.fused.lock().clone()?;
         self.settle();
         matches!(self.phase(), Phase::Open(_)).then_some(fused)
     }
 
-    /// The connection is over before it was accepted, or was never made.
+    /// The connection ends before it is accepted, or was never made: its bytes are lost.
     fn unfuse(&self) {
         if self.fused.lock().is_some()
             && let (local, Some(remote)) = self.inet.names()
@@ -275,95 +249,13 @@ impl TcpSock {
         }
     }
 
-    /// Sends the short way. Errors: EPIPE, EAGAIN, EFAULT, ENOMEM, a pending error.
-    fn fused_send(&self, fused: &Fused, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
-        let len = msg.data.count();
-        let wmem = &self.sk().wmem;
-        let mut patience = None;
-        let mut sent = 0;
-        let error = loop {
-            if self.sk().is_shut(SEND_SHUTDOWN) {
-                break self.sk().check_error().err().unwrap_or(Errno::EPIPE);
-            }
-            if sent == len {
-                break Errno::EAGAIN;
-            }
-            if wmem.has_room() {
-                match fused.outgoing().push(wmem, msg.data, len - sent) {
-                    Ok(step) => sent += step,
-                    Err(Errno::EPIPE) => {
-                        // Lost on the way to an end that is closed; its answer is a reset, which
-                        // the next call hears of.
-                        self.sk().set_error(Errno::EPIPE);
-                        self.sk().shut(RCV_SHUTDOWN | SEND_SHUTDOWN);
-                        self.sk().wake_all();
-                        return Ok(len);
-                    }
-                    Err(error) => break error,
-                }
-                continue;
-            }
-            wake_reader(fused);
-            let patience = patience.get_or_insert_with(|| self.sk().send_patience(msg.flags));
-            let seen = self.seen();
-            let waited = patience.wait(&wmem.wait, Turn::Shared, || {
-                wmem.has_room() || self.sk().is_shut(SEND_SHUTDOWN) || self.seen() != seen
-            });
-            if let Err(error) = waited {
-                break error;
-            }
-            self.settle();
-        };
-        wake_reader(fused);
-        LOOPBACK.count(sent + HEADERS_LEN);
-        if sent > 0 || len == 0 {
-            Ok(sent)
-        } else {
-            Err(error)
-        }
-    }
-
-    /// Receives the short way. Errors: EAGAIN, EFAULT, a pending error.
-    fn fused_receive(&self, fused: &Fused, msg: &mut RecvMsg<'_, '_>) -> Result<usize> {
-        let channel = fused.incoming();
-        let len = msg.data.count();
-        let target = self.sk().receive_target(msg.flags, len);
-        let mut patience = None;
-        let mut received = 0;
-        loop {
-            // Asked for before the bytes are: those that came before the end are not missed.
-            let seen = self.seen();
-            let ended = self.sk().is_shut(RCV_SHUTDOWN);
-            match channel.take(msg.data, msg.peeks()) {
-                Ok(step) => received += step,
-                Err(error) if received == 0 => return Err(error),
-                Err(_) => return Ok(received),
-            }
-            if received >= target || received == len || msg.peeks() && received > 0 {
-                return Ok(received);
-            }
-            if ended {
-                // A reset is reported once, then it is an end like another.
-                return if received > 0 {
-                    Ok(received)
-                } else {
-                    self.sk().check_error().map(|()| 0)
-                };
-            }
-            let patience = patience.get_or_insert_with(|| self.sk().receive_patience(msg.flags));
-            let waited = patience.wait(&self.sk().rwait, Turn::Shared, || {
-                !channel.is_empty() || self.sk().is_shut(RCV_SHUTDOWN) || self.seen() != seen
-            });
-            match waited {
-                Ok(()) => self.settle(),
-                Err(_) if received > 0 => return Ok(received),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     /// Sleeps until the stack reports a change since `seen`.
-    fn wait_change(&self, patience: &mut Patience, direction: Direction, seen: u32) -> Result {
+    pub(super) fn wait_change(
+        &self,
+        patience: &mut Patience,
+        direction: Direction,
+        seen: u32,
+    ) -> Result {
         let queue = match direction {
             Direction::Receive => &self.sk().rwait,
             Direction::Send => &self.sk().wmem.wait,
@@ -372,7 +264,7 @@ impl TcpSock {
             self.changes.load(Ordering::Acquire) != seen
         })
     }
-    fn seen(&self) -> u32 {
+    pub(super) fn seen(&self) -> u32 {
         self.changes.load(Ordering::Acquire)
     }
 
@@ -411,14 +303,6 @@ impl TcpSock {
         self.arm(stack, handle);
         stack.pump();
         Ok(())
-    }
-
-    fn apply_keepalive(&self, stack: &mut Stack, handle: SocketHandle) {
-        let on = self.sk().option(SO_KEEPALIVE);
-        let idle = u64::try_from(self.option(TCP_KEEPIDLE)).unwrap_or(7200);
-        stack
-            .socket(handle)
-            .set_keep_alive(on.then(|| Duration::from_secs(idle)));
     }
 
     /// Ends the association (connect(2) with AF_UNSPEC; Linux: `tcp_disconnect`).
@@ -465,106 +349,6 @@ impl TcpSock {
                 Ok(true)
             }
             Phase::Listening(_) => Err(Errno::EISCONN),
-        }
-    }
-
-    /// Copies from `msg` as much as there is room for. Context: stack locked.
-    fn try_send(&self, stack: &mut Stack, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
-        let handle = match self.sync(stack) {
-            Phase::Open(handle) => handle,
-            Phase::Connecting(handle) => {
-                self.arm(stack, handle);
-                return Ok(0);
-            }
-            Phase::Closed | Phase::Listening(_) => {
-                self.sk().check_error()?;
-                return Err(Errno::EPIPE);
-            }
-        };
-        let mut sent = 0;
-        loop {
-            let data = &mut *msg.data;
-            let step = stack.socket(handle).send(|room| {
-                let len = room.len().min(data.count());
-                let copied = data.copy_from_iter(&mut room[..len]);
-                (copied.unwrap_or(0), copied)
-            });
-            let step = match step {
-                Ok(Ok(step)) => step,
-                Ok(Err(error)) if sent == 0 => return Err(error),
-                Ok(Err(_)) => break,
-                Err(_) if sent > 0 => break,
-                Err(_) => {
-                    self.sk().check_error()?;
-                    return Err(Errno::EPIPE);
-                }
-            };
-            sent += step;
-            if step > 0 {
-                stack.pump();
-            }
-            if step == 0 || msg.data.count() == 0 {
-                break;
-            }
-        }
-        self.arm(stack, handle);
-        Ok(sent)
-    }
-
-    /// Copies what is there to `msg`; `None` at the end of the stream. Context: stack locked.
-    fn try_receive(&self, stack: &mut Stack, msg: &mut RecvMsg<'_, '_>) -> Result<Option<usize>> {
-        let handle = match self.sync(stack) {
-            Phase::Open(handle) => handle,
-            Phase::Connecting(handle) => {
-                self.arm(stack, handle);
-                return Ok(Some(0));
-            }
-            Phase::Closed | Phase::Listening(_) => {
-                self.sk().check_error()?;
-                return Err(Errno::ENOTCONN);
-            }
-        };
-        let mut received = 0;
-        loop {
-            let data = &mut *msg.data;
-            let room = data.count();
-            let socket = stack.socket(handle);
-            let step = if msg.flags & MSG_PEEK != 0 {
-                socket.peek(room).map(|bytes| data.copy_to_iter(bytes))
-            } else {
-                socket.recv(|bytes| {
-                    let len = bytes.len().min(room);
-                    let copied = data.copy_to_iter(&bytes[..len]);
-                    (copied.unwrap_or(0), copied)
-                })
-            };
-            let step = match step {
-                Ok(Ok(step)) => step,
-                Ok(Err(error)) if received == 0 => return Err(error),
-                Ok(Err(_)) => break,
-                Err(_) if received > 0 => break,
-                Err(_) => {
-                    // A reset is reported once, then it is an end like another.
-                    self.sk().check_error()?;
-                    return Ok(None);
-                }
-            };
-            received += step;
-            if step == 0 || msg.peeks() || msg.data.count() == 0 {
-                break;
-            }
-        }
-        self.announce_room(stack, if msg.peeks() { 0 } else { received });
-        self.arm(stack, handle);
-        Ok(Some(received))
-    }
-
-    /// Tells the sender of room once enough was read.
-    fn announce_room(&self, stack: &mut Stack, received: usize) {
-        let unannounced = self.unannounced.fetch_add(received, Ordering::Relaxed) + received;
-        if unannounced >= WINDOW_STEP {
-            self.unannounced.store(0, Ordering::Relaxed);
-            stack.pump();
         }
     }
 
@@ -662,13 +446,6 @@ fn peer_has_ended(state: State) -> bool {
             | State::SynReceived
             | State::SynSent
     )
-}
-
-/// Bytes went to the other end.
-fn wake_reader(fused: &Fused) {
-    if let Some(other) = fused.other() {
-        other.sk().wake_readers();
-    }
 }
 
 /// POLL* of a connection within this machine.
@@ -806,72 +583,11 @@ impl Sock for TcpSock {
     }
 
     fn sendmsg(&self, msg: &mut SendMsg<'_, '_>) -> Result<usize> {
-        if let Some(fused) = self.fused() {
-            return self.fused_send(&fused, msg);
-        }
-        let len = msg.data.count();
-        let mut patience = self.sk().send_patience(msg.flags);
-        let mut sent = 0;
-        let error = loop {
-            if self.sk().is_shut(SEND_SHUTDOWN) {
-                break self.sk().check_error().err().unwrap_or(Errno::EPIPE);
-            }
-            let seen = self.seen();
-            match with_stack(|stack| self.try_send(stack, msg)) {
-                Ok(step) => sent += step,
-                Err(error) => break error,
-            }
-            if sent == len {
-                return Ok(sent);
-            }
-            if let Err(error) = self.wait_change(&mut patience, Direction::Send, seen) {
-                break error;
-            }
-            // What was a connection in the making when the call began may go the short way now.
-            if let Some(fused) = self.fused() {
-                return self.fused_send(&fused, msg);
-            }
-        };
-        if sent > 0 { Ok(sent) } else { Err(error) }
+        self.tcp_sendmsg(msg)
     }
 
     fn recvmsg(&self, msg: &mut RecvMsg<'_, '_>) -> Result<usize> {
-        if msg.flags & MSG_OOB != 0 {
-            return Err(Errno::EINVAL);
-        }
-        if msg.flags & MSG_ERRQUEUE != 0 {
-            return Err(Errno::EAGAIN);
-        }
-        if let Some(fused) = self.fused() {
-            return self.fused_receive(&fused, msg);
-        }
-        let target = self.sk().receive_target(msg.flags, msg.data.count());
-        let mut patience = self.sk().receive_patience(msg.flags);
-        let mut received = 0;
-        let error = loop {
-            let seen = self.seen();
-            match with_stack(|stack| self.try_receive(stack, msg)) {
-                Ok(Some(step)) if msg.peeks() => received = step,
-                Ok(Some(step)) => received += step,
-                Ok(None) => return Ok(received),
-                Err(error) => break error,
-            }
-            let ended = self.sk().is_shut(RCV_SHUTDOWN);
-            if received >= target || ended || msg.data.count() == 0 || msg.peeks() && received > 0 {
-                return Ok(received);
-            }
-            if let Err(error) = self.wait_change(&mut patience, Direction::Receive, seen) {
-                break error;
-            }
-            if let Some(fused) = self.fused() {
-                return self.fused_receive(&fused, msg);
-            }
-        };
-        if received > 0 {
-            Ok(received)
-        } else {
-            Err(error)
-        }
+        self.tcp_recvmsg(msg)
     }
 
     fn shutdown(&self, how: u32) -> Result {
@@ -898,58 +614,11 @@ impl Sock for TcpSock {
     }
 
     fn setsockopt(&self, level: i32, name: i32, value: &[u8]) -> Result {
-        match (level, name) {
-            (SOL_SOCKET, SO_KEEPALIVE) => {}
-            (SOL_IP, _) => return self.inet.setsockopt(name, value),
-            (SOL_TCP, TCP_CONGESTION) => {
-                let end = value
-                    .iter()
-                    .position(|&byte| byte == 0)
-                    .unwrap_or(value.len());
-                let known = matches!(&value[..end], b"cubic" | b"reno");
-                return if known { Ok(()) } else { Err(Errno::ENOENT) };
-            }
-            (
-                SOL_TCP,
-                TCP_NODELAY | TCP_CORK | TCP_KEEPIDLE | TCP_KEEPINTVL | TCP_KEEPCNT | TCP_SYNCNT
-                | TCP_LINGER2 | TCP_DEFER_ACCEPT | TCP_WINDOW_CLAMP | TCP_QUICKACK
-                | TCP_USER_TIMEOUT | TCP_FASTOPEN | TCP_MAXSEG,
-            ) => {
-                let int = int_option(value)?;
-                let bounds = match name {
-                    TCP_KEEPIDLE | TCP_KEEPINTVL => 1..=32767,
-                    TCP_KEEPCNT | TCP_SYNCNT => 1..=127,
-                    TCP_MAXSEG => 88..=32767,
-                    _ => i32::MIN..=i32::MAX,
-                };
-                if !bounds.contains(&int) {
-                    return Err(Errno::EINVAL);
-                }
-                self.set_option(name, int);
-            }
-            _ => return Err(Errno::ENOPROTOOPT),
-        }
-        if let Phase::Open(handle) = self.phase() {
-            with_stack(|stack| self.apply_keepalive(stack, handle));
-        }
-        Ok(())
+        self.set_tcp_option(level, name, value)
     }
 
     fn getsockopt(&self, level: i32, name: i32) -> Result<Vec<u8>> {
-        match (level, name) {
-            (SOL_IP, _) => self.inet.getsockopt(name),
-            (SOL_TCP, TCP_CONGESTION) => Ok(b"reno\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
-            (SOL_TCP, TCP_MAXSEG) => Ok(16384i32.to_le_bytes().to_vec()),
-            (SOL_TCP, TCP_INFO) => {
-                let mut info = vec![0; TCP_INFO_LEN];
-                info[0] = self.row().state;
-                Ok(info)
-            }
-            (SOL_TCP, TCP_NODELAY..=TCP_QUICKACK | TCP_USER_TIMEOUT | TCP_FASTOPEN) => {
-                Ok(self.option(name).to_le_bytes().to_vec())
-            }
-            _ => Err(Errno::ENOPROTOOPT),
-        }
+        self.get_tcp_option(level, name)
     }
 
     fn refresh(&self) {
@@ -1004,16 +673,13 @@ impl Sock for TcpSock {
     }
 
     fn release(&self) {
-        let fused = self.fused.lock().take();
+        let fused = self.fused.lock().clone();
         let unread = fused.as_ref().is_some_and(|fused| fused.incoming().close());
         if self.phase() != Phase::Closed {
             with_stack(|stack| {
                 match self.phase() {
                     Phase::Connecting(handle) => {
-                        if let (true, (local, Some(remote))) = (fused.is_some(), self.inet.names())
-                        {
-                            tcp_fusion::give_up(local, remote);
-                        }
+                        self.unfuse();
                         stack.abort(handle);
                     }
                     Phase::Open(handle) => {
@@ -1021,11 +687,7 @@ impl Sock for TcpSock {
                         let hard = sk.option(SO_LINGER) && sk.linger.load(Ordering::Relaxed) == 0;
                         // Bytes that nobody read: the other end is to know that.
                         if hard || unread || stack.socket(handle).recv_queue() > 0 {
-                            if let (true, (local, Some(remote))) =
-                                (fused.is_some(), self.inet.names())
-                            {
-                                tcp_fusion::give_up(local, remote);
-                            }
+                            self.unfuse();
                             stack.abort(handle);
                         } else {
                             stack.close(handle);
@@ -1038,6 +700,7 @@ impl Sock for TcpSock {
                 stack.pump();
             });
         }
+        drop(self.fused.lock().take());
         self.inet.ends.lock().port = None;
     }
 
