@@ -29,8 +29,8 @@ fn a_fatal_trap_leaves_a_line_in_the_log() {
         ("traps: ", " trap divide error ip:"),
         ("traps: ", " trap invalid opcode ip:"),
         ("traps: ", " general protection fault ip:"),
-        ("", ": segfault at deadd005 ip "),
-        ("", ": segfault at deadd000 ip "),
+        ("", ": segfault at dead005 ip "),
+        ("", ": segfault at dead000 ip "),
     ] {
         let line = output
             .lines()

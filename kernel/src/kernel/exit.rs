@@ -68,10 +68,7 @@ pub fn do_exit(status: i32) -> ! {
 /// `synchronize_group_exit`).
 fn last_thread_tells_status(signal: &SignalStruct, status: i32) {
     if !signal.has_flag(sigflags::GROUP_EXIT) {
-        signal.group_exit_code.store(status, Ordering::Relaxed);
-        signal
-            .flags
-            .fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
+        signal.begin_group_exit(status);
     }
 }
 
@@ -516,10 +513,7 @@ pub fn do_group_exit(status: i32) -> ! {
         } else if exec != 0 && exec != me.pid() {
             0 // another thread's execve(2) ends this one only
         } else {
-            signal.group_exit_code.store(status, Ordering::Relaxed);
-            signal
-                .flags
-                .fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
+            signal.begin_group_exit(status);
             zap_other_threads(me);
             status
         }

@@ -170,7 +170,7 @@ fn changed(change: impl Fn(&mut Segment)) -> Vec<u8> {
 fn fatal(ran: Ran) -> bool {
     matches!(
         ran,
-        Ran::Ended(Status::Killed(libc::SIGSEGV)) | Ran::Refused(libc::EINVAL)
+        Ran::Ended(Status::Killed(libc::SIGSEGV)) | Ran::Refused(libc::EINVAL | libc::ENOMEM)
     )
 }
 

@@ -352,6 +352,10 @@ impl Tty {
     fn write_chunk(&self, bytes: &[u8], nonblocking: bool) -> (usize, Result) {
         let mut done = 0;
         loop {
+            // A fast line always has room, and then there is no wait that a signal could end.
+            if current().signal_pending() {
+                return (done, Err(Errno::ERESTARTSYS));
+            }
             match self.write_some(&bytes[done..]) {
                 Ok(n) => done += n,
                 Err(errno) => return (done, Err(errno)),

@@ -132,17 +132,6 @@ pub(super) fn forget_entry(ino: u64) {
     }
 }
 
-/// Forgets cached names of nodes that have vanished: call it when a process is reaped
-/// (Linux: `proc_flush_pid`).
-pub fn proc_flush_stale() {
-    if let Ok(sb) = proc_sb() {
-        sb.lru_prune(|dentry| {
-            let inode = &dentry.inode;
-            inode.must_revalidate() && !inode.ops.revalidate(inode)
-        });
-    }
-}
-
 /// Makes proc mountable, with its directories
 /// (Linux: `proc_root_init`).
 #[__init]

@@ -313,6 +313,17 @@ impl SignalStruct {
     pub fn has_flag(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0
     }
+    /// From now on the process ends with this status: it is no longer stopped, nor to be continued (Linux: the
+    /// assignment of SIGNAL_GROUP_EXIT to `flags`). siglock held.
+    pub fn begin_group_exit(&self, status: i32) {
+        const OVER: u32 = sigflags::STOP_STOPPED
+            | sigflags::STOP_CONTINUED
+            | sigflags::CLD_STOPPED
+            | sigflags::CLD_CONTINUED;
+        self.group_exit_code.store(status, Ordering::Relaxed);
+        self.flags.fetch_and(!OVER, Ordering::AcqRel);
+        self.flags.fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
+    }
     /// Live threads.
     pub fn thread_list(&self) -> Vec<Arc<Task>> {
         self.threads

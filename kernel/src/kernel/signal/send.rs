@@ -72,6 +72,9 @@ pub fn send_signal(info: &SigInfo, task: &Arc<Task>, target: Target) -> Result {
     let sig = info.si_signo;
     let sighand = task.sighand.lock().clone();
     let actions = sighand.actions.lock(); // siglock
+    if task.signal.has_flag(sigflags::GROUP_EXIT) {
+        return Ok(()); // it is dying: a SIGCONT must not change its status any more
+    }
     prepare_stop_cont(sig, task);
     let action = &actions[sig as usize - 1];
     let forced = info.si_code == SI_KERNEL || info.si_code > 0;
@@ -202,11 +205,8 @@ pub fn dumps_core(sig: i32) -> bool {
 /// SIGKILL for every thread; the exit code is that of the signal that began it.
 fn zap_group(sig: i32, task: &Arc<Task>) {
     let signal = &task.signal;
-    signal.group_exit_code.store(sig, Ordering::Relaxed);
     signal.group_stop_count.store(0, Ordering::Relaxed);
-    signal
-        .flags
-        .fetch_or(sigflags::GROUP_EXIT, Ordering::AcqRel);
+    signal.begin_group_exit(sig);
     for thread in signal.thread_list() {
         thread.pending.lock().set |= sigmask(SIGKILL);
         signal_wake_up(&thread, true);

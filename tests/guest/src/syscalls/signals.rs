@@ -406,6 +406,16 @@ fn stopping_and_continuing_are_told_to_the_parent() -> Outcome {
     same!(call!(SYS_wait4, child, 0, libc::WNOHANG, 0), Ok(0));
     works!(call!(SYS_kill, child, libc::SIGKILL));
     same!(wait(child), Status::Killed(libc::SIGKILL));
+    let child = fork(|| {
+        let _ = call!(SYS_kill, me(), libc::SIGTTIN);
+        0
+    });
+    same!(
+        wait_with(child, libc::WUNTRACED),
+        Ok((child, Status::Stopped(libc::SIGTTIN)))
+    );
+    works!(call!(SYS_kill, child, libc::SIGKILL));
+    same!(wait(child), Status::Killed(libc::SIGKILL));
     Ok(())
 }
 

@@ -176,6 +176,9 @@ fn background_processes_are_stopped_when_they_read() -> Outcome {
         let (first, end) = background(|| i32::from(call!(SYS_read, fd, &mut 0_u8, 1).is_err()));
         let stopped =
             first == Status::Stopped(libc::SIGTTIN) && end == Status::Killed(libc::SIGKILL);
+        if !stopped {
+            println!("the reader: {first:?}, then {end:?}");
+        }
         let (ignoring, _) = background(|| {
             set_disposition(libc::SIGTTIN, libc::SIG_IGN, 0, &[]);
             i32::from(call!(SYS_read, fd, &mut 0_u8, 1) != Err(Errno(libc::EIO)))
