@@ -21,6 +21,8 @@ bitflags::bitflags! {
         const MOVABLE = 1 << 7;
         /// The caller cannot cope with failure: may use the whole reserve.
         const NOFAIL = 1 << 8;
+        /// For private memory of a process (AnonPages in /proc/meminfo).
+        const ANON = 1 << 9;
     }
 }
 
@@ -31,4 +33,30 @@ impl Gfp {
     pub const ATOMIC: Gfp = Gfp::HIGH;
     /// A page for user space.
     pub const USER: Gfp = Gfp::RECLAIM.union(Gfp::MOVABLE);
+    /// A page of private memory.
+    pub const USER_ANON: Gfp = Gfp::USER.union(Gfp::ANON);
+}
+
+impl core::fmt::Display for Gfp {
+    /// The flags as Linux names them (Linux: `%pGg`).
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut separator = "";
+        for (name, _) in self.iter_names() {
+            write!(f, "{separator}__GFP_{name}")?;
+            separator = "|";
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_told_by_their_names() {
+        let text = format!("{}", Gfp::USER | Gfp::ZERO);
+        assert_eq!(text, "__GFP_RECLAIM|__GFP_ZERO|__GFP_MOVABLE");
+        assert_eq!(format!("{}", Gfp::empty()), "");
+    }
 }

@@ -37,7 +37,7 @@ mod bare_metal {
         is_small, kfree, kmalloc_cache, kmalloc_cache_fast, kmalloc_large, resize_in_place,
     };
     use crate::mm::slub::cache_of;
-    use crate::mm::{VirtAddr, mm_init, show_mem, vmalloc};
+    use crate::mm::{VirtAddr, mm_init, oom_kill, show_mem, vmalloc};
 
     /// Most that may be allocated before the slab allocator is up.
     const EARLY_HEAP_SIZE: usize = 256 << 10;
@@ -94,7 +94,7 @@ mod bare_metal {
     /// What a small allocation may do: `Box::new` cannot fail.
     const SMALL: Gfp = Gfp::KERNEL.union(Gfp::NOFAIL).union(Gfp::NOWARN);
     /// What a large one may do: there is vmalloc.
-    const LARGE: Gfp = Gfp::ATOMIC.union(Gfp::NOWARN);
+    const LARGE: Gfp = Gfp::NOWARN;
 
     struct KernelHeap;
 
@@ -130,7 +130,14 @@ mod bare_metal {
         if !gift.is_null() {
             return gift;
         }
-        cache.alloc_slow(SMALL).map_or(null_mut(), NonNull::as_ptr)
+        loop {
+            if let Some(object) = cache.alloc_slow(SMALL) {
+                return object.as_ptr();
+            }
+            if !oom_kill::sleep_for_memory(SMALL) {
+                return null_mut();
+            }
+        }
     }
 
     /// The early heap, with its region.

@@ -69,6 +69,8 @@ pub mod pf {
     pub const PF_FORKNOEXEC: u32 = 0x40;
     /// Killed by a signal.
     pub const PF_SIGNALED: u32 = 0x400;
+    /// Makes memory free: may use the whole reserve, and never waits for memory.
+    pub const PF_MEMALLOC: u32 = 0x800;
     /// Never frozen.
     pub const PF_NOFREEZE: u32 = 0x8000;
     /// A kernel thread.
