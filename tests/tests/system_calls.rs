@@ -66,6 +66,7 @@ groups! {
     pipes_and_poll_behave => "pipes",
     clocks_and_timers_behave => "clocks",
     threads_behave => "threads",
+    restartable_sequences_start_again => "rseq",
     damaged_programs_do_no_harm => "elf",
     the_terminal_behaves => "terminal",
     programs_are_started => "exec",

@@ -23,6 +23,7 @@ pub mod ptrace;
 pub mod ratelimit;
 pub mod reboot;
 pub mod resource;
+pub mod rseq;
 pub mod sched;
 pub mod setid;
 pub mod signal;

@@ -19,6 +19,7 @@ use super::stack;
 use super::task::{self, CurrentTask, Task, state::*, tif};
 use crate::arch;
 use crate::kernel::preempt::PREEMPT_OFFSET;
+use crate::kernel::rseq::rseq_preempt;
 use crate::kernel::time;
 use crate::mm::mmap::MmStruct;
 use crate::mm::percpu::NR_CPUS;
@@ -216,6 +217,7 @@ pub(super) fn signal_pending_state(state: u32, task: &Task) -> bool {
 /// are still here.
 #[inline]
 fn context_switch(mut rq: RqGuard<'_>, prev: &Task, next: Arc<Task>) {
+    rseq_preempt(prev);
     rq.set_next_task(&next);
     next.se.on_cpu.store(true, Ordering::Relaxed);
     switch_mm_irqs_off(&mut rq, &next);

@@ -8,6 +8,7 @@ use crate::fs::file::FilesStruct;
 use crate::fs::fs_struct::FsStruct;
 use crate::kernel::cred::Cred;
 use crate::kernel::kthread::{Kthread, ThreadFn};
+use crate::kernel::rseq::RseqState;
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::entity::SchedState;
 use crate::kernel::sched::stack::KernelStack;
@@ -146,6 +147,8 @@ pub struct Task {
     pub clear_child_tid: AtomicU64,
     /// Head of the robust futex list in user space.
     pub robust_list: AtomicU64,
+    /// What rseq(2) registered.
+    pub rseq: RseqState,
     /// What the parent of a vfork child waits for.
     pub vfork_done: IrqSpinLock<Option<Arc<Completion>>>,
     /// State of a kernel thread; set before the task runs.
@@ -305,6 +308,7 @@ impl Task {
             set_child_tid: AtomicU64::new(0),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            rseq: RseqState::new(),
             vfork_done: IrqSpinLock::new(None),
             kthread: init.kthread,
             start: SpinLock::new(None),

@@ -9,6 +9,7 @@ use super::*;
 use crate::arch::{self, PtRegs, SignalFrame};
 use crate::kernel::exit;
 use crate::kernel::pid;
+use crate::kernel::rseq::rseq_handle_notify_resume;
 use crate::kernel::sched::task::state;
 use crate::kernel::sched::{current, schedule, set_current_state};
 
@@ -67,6 +68,7 @@ fn handle_signal(caught: Caught, regs: &mut PtRegs) {
         Some(Errno::ERESTARTSYS | Errno::ERESTARTNOINTR) => regs.rewind_syscall(None),
         _ => {}
     }
+    rseq_handle_notify_resume(regs);
     let task = current();
     let blocked = task.blocked.load(Ordering::Relaxed);
     let (saved, altstack) = {

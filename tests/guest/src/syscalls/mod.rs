@@ -9,6 +9,7 @@ mod numbers;
 mod pipes;
 mod pointers;
 mod process;
+mod rseq;
 mod signals;
 mod terminal;
 mod threads;
@@ -28,5 +29,6 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("pipes", pipes::CHECKS),
     ("clocks", clocks::CHECKS),
     ("threads", threads::CHECKS),
+    ("rseq", rseq::CHECKS),
     ("terminal", terminal::CHECKS),
 ];

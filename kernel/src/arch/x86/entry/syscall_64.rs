@@ -280,6 +280,7 @@ pub static SYS_CALL_TABLE: [SyscallEntry; NR_SYSCALLS] = syscall_table! {
     327 => preadv2(crate::fs::read_write::sys_preadv2),
     328 => pwritev2(crate::fs::read_write::sys_pwritev2),
     332 => statx(crate::fs::stat::sys_statx),
+    334 => rseq(crate::kernel::rseq::sys_rseq),
     435 => clone3(regs crate::kernel::fork::sys_clone3),
     436 => close_range(crate::fs::open::sys_close_range),
     437 => openat2(crate::fs::open::sys_openat2),
