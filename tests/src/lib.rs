@@ -21,8 +21,8 @@ mod guest;
 mod slot;
 
 pub use boot::Boot;
-pub use boot_image::cpio;
 pub use boot_image::{Compression, Firmware, Initramfs};
+pub use boot_image::{bootconfig, cpio};
 pub use guest::{Guest, Verdict};
 
 /// A tree with the guest program at `path` and the folders that it mounts on; it is `/init` for most tests.

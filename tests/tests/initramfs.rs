@@ -280,3 +280,31 @@ fn an_empty_archive_still_gives_a_console() {
             .contains("unable to open an initial console")
     );
 }
+
+#[test]
+fn parameters_at_the_end_of_the_archive_replace_the_built_in_ones() {
+    let mut archive =
+        script("mkdir -p /proc; mount -t proc proc /proc\ncat /proc/cmdline").to_cpio();
+    let parameters = "console=ttyS0 loglevel=5 kindling.qemu_exit my.key=two";
+    tests::bootconfig::append(&mut archive, parameters).expect("it is short");
+    let boot = |line| {
+        Boot::new()
+            .named("initramfs-parameters")
+            .initramfs_bytes(archive.clone())
+            .whole_cmdline(line)
+            .spawn()
+    };
+    let mut guest = boot(None);
+    let output = output_of(&mut guest);
+    assert!(!output.contains("tty0"), "{output}");
+    assert!(
+        output.contains("console=ttyS0 loglevel=5 kindling.qemu_exit my.key=two"),
+        "{output}"
+    );
+    drop(guest);
+    // A line that somebody gave stays, after them.
+    let mut guest = boot(Some("console=ttyS0 given"));
+    let output = output_of(&mut guest);
+    assert!(output.contains("kindling.qemu_exit"), "{output}");
+    assert!(output.contains(" console=ttyS0 given"), "{output}");
+}

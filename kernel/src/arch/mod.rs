@@ -43,10 +43,10 @@ pub use imp::{
 
 // --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
 pub use imp::{
-    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, check_bugs, free_initmem,
-    free_initrd_mem, image_sections, initrd_bytes, kallsyms_blob, max_pfn, print_cpu_info,
-    rodata_end, rodata_start, set_initrd_len, setup_arch, setup_per_cpu_areas,
-    smp_prepare_boot_cpu, smp_setup_processor_id,
+    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, check_bugs,
+    command_line_is_default, free_initmem, free_initrd_mem, image_sections, initrd_bytes,
+    kallsyms_blob, max_pfn, print_cpu_info, rodata_end, rodata_start, set_initrd_len, setup_arch,
+    setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id,
 };
 
 // --- the kernel's own address space (Linux: asm/set_memory.h, asm/io.h, linux/vmalloc.h) ---

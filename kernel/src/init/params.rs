@@ -113,7 +113,10 @@ fn has_word(line: &str, word: &str) -> bool {
 #[__init]
 pub fn setup_command_line() {
     let mut line = EXTRA_COMMAND_LINE.lock().clone();
-    line.push_str(arch::boot_command_line().trim());
+    // The default line is for those who say nothing at all.
+    if line.is_empty() || !arch::command_line_is_default() {
+        line.push_str(arch::boot_command_line().trim());
+    }
     let extra = EXTRA_INIT_ARGS.lock();
     if !extra.is_empty() {
         let separator = if has_word(&line, "--") { " " } else { " -- " };

@@ -47,7 +47,8 @@ pub use kernel::rtc::read_persistent_clock;
 pub use kernel::screen_info::{Framebuffer, framebuffer};
 pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
 pub use kernel::setup::{
-    boot_command_line, free_initrd_mem, initrd_bytes, max_pfn, set_initrd_len, setup_arch,
+    boot_command_line, command_line_is_default, free_initrd_mem, initrd_bytes, max_pfn,
+    set_initrd_len, setup_arch,
 };
 pub use kernel::setup_percpu::{setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id};
 pub use kernel::signal::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
