@@ -304,7 +304,7 @@ fn the_archive_goes_over_what_is_built_in() {
 
 #[test]
 fn links_of_later_archives_replace_what_has_their_names() {
-    let mut archive = script("readlink /link /plain; cat /hard")
+    let mut archive = script("readlink /link; readlink /plain; cat /hard")
         .symlink("/link", "first")
         .file("/plain", 0o644, "a file\n")
         .file("/hard", 0o644, "old\n")
