@@ -17,12 +17,14 @@
 
 mod artifacts;
 mod boot;
+mod cli;
 mod guest;
 mod slot;
 
 pub use boot::Boot;
 pub use boot_image::{Compression, Firmware, Initramfs};
 pub use boot_image::{bootconfig, cpio};
+pub use cli::{cargo_run, cargo_run_machine};
 pub use guest::{Guest, Verdict};
 
 /// A tree with the guest program at `path` and the folders that it mounts on; it is `/init` for most tests.
