@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 use crate::error::{Error, FileContext, Result};
 
@@ -51,14 +51,25 @@ fn place_and_table(file: &[u8]) -> Result<Option<(std::ops::Range<usize>, Vec<u8
 
 /// Functions by address; of several names at one address the first one counts.
 fn functions(elf: &object::File<'_>) -> Vec<(u64, String)> {
-    let mut symbols: Vec<(u64, String)> = elf
+    let is_code = |symbol: &object::Symbol<'_, '_>| {
+        let section = symbol.section_index();
+        let section = section.and_then(|index| elf.section_by_index(index).ok());
+        section.is_some_and(|section| section.kind() == SectionKind::Text)
+    };
+    // Entry points written in assembly have no type; a typed name at the same address is the better one.
+    let mut symbols: Vec<(u64, bool, String)> = elf
         .symbols()
-        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.address() != 0)
-        .filter_map(|symbol| Some((symbol.address(), short_name(symbol.name().ok()?))))
+        .filter(|symbol| symbol.kind() == SymbolKind::Text || is_code(symbol))
+        .filter(|symbol| symbol.address() != 0)
+        .filter_map(|symbol| {
+            let name = short_name(symbol.name().ok()?);
+            Some((symbol.address(), symbol.kind() != SymbolKind::Text, name))
+        })
         .collect();
     symbols.sort();
-    symbols.dedup_by_key(|(address, _)| *address);
-    symbols
+    symbols.dedup_by_key(|(address, ..)| *address);
+    let named = |(address, _, name)| (address, name);
+    symbols.into_iter().map(named).collect()
 }
 
 /// The name as a Linux reader knows it: `kernel::init::main::start_kernel` is `start_kernel`; a method keeps its type,
@@ -67,19 +78,40 @@ fn short_name(mangled: &str) -> String {
     let name = format!("{:#}", rustc_demangle::demangle(mangled));
     let parts = split_path(&name);
     let last = parts.last().copied().unwrap_or(&name);
-    let keep_two = last.starts_with('{')
-        || parts.len() > 1
-            && parts[parts.len() - 2].starts_with(|c: char| c.is_ascii_uppercase() || c == '<');
-    let short = if keep_two && parts.len() > 1 {
-        format!("{}::{last}", parts[parts.len() - 2])
-    } else {
-        last.to_owned()
+    let last = without_arguments(last);
+    match parts.len().checked_sub(2).map(|at| parts[at]) {
+        Some(owner) if owner.starts_with(|c: char| c.is_ascii_uppercase() || c == '<') => {
+            format!("{}::{last}", type_name(owner))
+        }
+        Some(owner) if last.starts_with('{') => format!("{}::{last}", without_arguments(owner)),
+        _ => last,
+    }
+}
+
+/// The name of a type: `<alloc::boxed::Box<T> as core::ops::FnOnce<()>>` is `Box`.
+fn type_name(path: &str) -> String {
+    let inner = path.strip_prefix('<').and_then(|p| p.strip_suffix('>'));
+    let inner = inner.unwrap_or(path);
+    let implementer = split_outside(inner, " as ")[0];
+    without_arguments(split_path(implementer).last().unwrap_or(&implementer))
+}
+
+/// The name without type arguments, and without blanks.
+fn without_arguments(name: &str) -> String {
+    let end = match name.find('<') {
+        Some(0) | None => name.len(),
+        Some(end) => end,
     };
-    short.chars().filter(|c| !c.is_whitespace()).collect()
+    name[..end].chars().filter(|c| !c.is_whitespace()).collect()
 }
 
 /// Splits at `::` outside angle brackets.
 fn split_path(name: &str) -> Vec<&str> {
+    split_outside(name, "::")
+}
+
+/// Splits at a separator outside angle brackets.
+fn split_outside<'a>(name: &'a str, separator: &str) -> Vec<&'a str> {
     let (mut depth, mut start, mut parts) = (0i32, 0, Vec::new());
     let bytes = name.as_bytes();
     let mut at = 0;
@@ -87,9 +119,9 @@ fn split_path(name: &str) -> Vec<&str> {
         match bytes[at] {
             b'<' => depth += 1,
             b'>' if at == 0 || bytes[at - 1] != b'-' => depth -= 1,
-            b':' if depth == 0 && bytes.get(at + 1) == Some(&b':') => {
+            _ if depth == 0 && bytes[at..].starts_with(separator.as_bytes()) => {
                 parts.push(&name[start..at]);
-                at += 1;
+                at += separator.len() - 1;
                 start = at + 1;
             }
             _ => {}
@@ -129,6 +161,13 @@ mod tests {
             "start_kernel"
         );
         assert_eq!(short_name("start_kernel"), "start_kernel");
+        assert_eq!(type_name("Vec<alloc::string::String>"), "Vec");
+        assert_eq!(
+            type_name("<alloc::boxed::Box<dyn core::ops::Fn() -> u8> as core::ops::Fn<()>>"),
+            "Box"
+        );
+        assert_eq!(without_arguments("drop_in_place<a::B>"), "drop_in_place");
+        assert_eq!(without_arguments("{closure#0}"), "{closure#0}");
     }
 
     #[test]
