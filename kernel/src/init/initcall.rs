@@ -69,13 +69,13 @@ pub fn do_one_initcall(call: Initcall) -> Result {
     let preempt_before = arch::preempt_count();
     let start = ktime_get();
     if debug {
-        pr_info!("calling  {symbol} @ {}", current().pid());
+        pr_debug!("calling  {symbol} @ {}", current().pid());
     }
     let result = call();
     if debug {
         let code = result.map_or_else(|errno| -errno.code(), |()| 0);
         let usecs = (ktime_get() - start) / 1000;
-        pr_info!("initcall {symbol} returned {code} after {usecs} usecs");
+        pr_debug!("initcall {symbol} returned {code} after {usecs} usecs");
     }
     check_tripwires(&symbol, preempt_before);
     result
@@ -119,7 +119,7 @@ pub fn do_initcalls() {
 #[__init]
 fn do_initcall_level(level: &Level) {
     if INITCALL_DEBUG.load(Ordering::Relaxed) {
-        pr_info!("entering initcall level: {}", level.name);
+        pr_debug!("entering initcall level: {}", level.name);
     }
     for call in level.entries {
         let _ = do_one_initcall(*call);
