@@ -82,7 +82,7 @@ pub use imp::{
 pub use imp::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
 
 // --- reports (Linux: asm/stacktrace.h, linux/kallsyms.h) ---
-pub use imp::{die_bug, dump_stack, kallsyms_lookup, kallsyms_symbol};
+pub use imp::{die_bug, dump_stack, kallsyms_lookup, kallsyms_symbol, return_address};
 
 // --- time (Linux: asm/tsc.h, asm/delay.h, asm/mc146818rtc.h) ---
 pub use imp::{

@@ -28,7 +28,7 @@ pub use boot::{BootParams, PixelFormat, ScreenInfo};
 pub use kernel::apic::smp_send_reschedule;
 pub use kernel::cpu::common::set_loops_per_jiffy;
 pub use kernel::cpu::{check_bugs, print_cpu_info};
-pub use kernel::dumpstack::dump_stack;
+pub use kernel::dumpstack::{dump_stack, return_address};
 pub use kernel::early_printk::early_console_write;
 pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
 pub use kernel::head64::{boot_params, init_stack_end};

@@ -346,6 +346,15 @@ fn frame_pointer() -> u64 {
     fp
 }
 
+/// Where the function in which this is written returns to, or 0.
+#[inline(always)]
+pub fn return_address() -> u64 {
+    match read_frame(frame_pointer()) {
+        Some(Frame::Call { ret, .. }) => ret,
+        _ => 0,
+    }
+}
+
 /// Prints where the kernel is (Linux: lib/dump_stack.c, `dump_stack`). Any context.
 #[inline(never)]
 pub fn dump_stack() {
