@@ -62,6 +62,15 @@ fn old_and_new_processors_are_served() {
 }
 
 #[test]
+fn a_processor_that_lacks_too_much_is_refused() {
+    let boot = machine("no-nx").qemu_arg("-cpu").qemu_arg("qemu64,-nx");
+    let mut guest = boot.spawn();
+    // Before the command line is looked at, a panic does not end QEMU.
+    guest.expect("Kernel panic - not syncing: the CPU has no NX");
+    guest.expect("---[ end Kernel panic - not syncing: ");
+}
+
+#[test]
 fn devices_may_be_missing() {
     for (case, arguments) in [
         ("no-keyboard", &["-machine", "i8042=off"][..]),

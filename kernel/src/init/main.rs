@@ -69,7 +69,7 @@ pub fn start_kernel() -> ! {
     pr_notice!("{}", version::linux_banner());
     arch::setup_arch(); // memory map, own page tables, memblock, ACPI tables
     params::setup_boot_config(); // `kernel.*` keys become part of the command line
-    params::setup_command_line(); // three copies: one to show, one to parse, one for initcalls
+    params::setup_command_line(); // kept as it is for /proc/cmdline; parsing leaves it alone
     cpu::setup_nr_cpu_ids();
     arch::setup_per_cpu_areas(); // each CPU its own copy of every per-CPU variable
     arch::smp_prepare_boot_cpu(); // this CPU uses its copy from here on

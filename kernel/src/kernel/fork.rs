@@ -552,7 +552,7 @@ pub fn user_mode_thread(f: impl FnOnce() + Send + 'static) -> Result<Pid> {
     };
     let start = Start::Kernel {
         f: Box::new(run),
-        name: Some(b"init"),
+        name: None, // the parent's, `swapper/0`, until execve gives it one
         kthread: None,
     };
     kernel_clone(&args, start)
