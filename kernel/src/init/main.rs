@@ -102,6 +102,7 @@ pub fn start_kernel() -> ! {
     arch::late_time_init(); // TSC and local APIC timer: the tick starts
     crate::init::calibrate::calibrate_delay(); // needs the tick
     pid::pid_idr_init(); // before the first fork
+    crate::kernel::cred::cred_init(); // what tasks may do
     crate::kernel::fork::fork_init(); // thread limit from the size of memory
     crate::kernel::fork::proc_caches_init();
     fs::vfs_caches_init(); // mounts the root file system that initramfs fills

@@ -101,6 +101,7 @@ pub fn proc_caches_init() {
     SIGNAL_CACHE.create();
     FILES_CACHE.create();
     FS_CACHE.create();
+    crate::mm::mm_types::mm_cache_init();
 }
 
 // --- arguments --------------------------------------------------------------------------------
