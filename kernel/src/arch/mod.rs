@@ -92,8 +92,8 @@ pub use imp::{
 
 // --- time, entropy, the way out ---
 pub use imp::{
-    arch_get_random, early_console_write, get_cycles, machine_halt, machine_power_off,
-    machine_restart, qemu_exit,
+    arch_get_random, can_power_off, early_console_write, get_cycles, machine_halt,
+    machine_power_off, machine_restart, power_off_prepare, qemu_exit,
 };
 
 // --- ports and pixels that a driver may own (Linux: linux/ioport.h, linux/screen_info.h) ---
