@@ -32,10 +32,26 @@ pub fn fill(kernel: &Path) -> Result<()> {
     std::fs::write(kernel, bytes).doing("write", kernel)
 }
 
+/// The address of a function, by the name that the table has for it.
+pub fn address_of(kernel: &Path, function: &str) -> Result<u64> {
+    let bytes = std::fs::read(kernel).doing("read", kernel)?;
+    let elf = parse(&bytes)?;
+    let found = functions(&elf)
+        .into_iter()
+        .find(|(_, name)| name == function);
+    found
+        .map(|(address, _)| address)
+        .ok_or_else(|| Error::Other(format!("the kernel has no function {function}")))
+}
+
+fn parse(file: &[u8]) -> Result<object::File<'_>> {
+    object::File::parse(file)
+        .map_err(|e| Error::Other(format!("the kernel is not an ELF file: {e}")))
+}
+
 /// Where the section lies in the file, and what belongs there.
 fn place_and_table(file: &[u8]) -> Result<Option<(std::ops::Range<usize>, Vec<u8>)>> {
-    let elf = object::File::parse(file)
-        .map_err(|e| Error::Other(format!("the kernel is not an ELF file: {e}")))?;
+    let elf = parse(file)?;
     let Some((start, size)) = elf.section_by_name(SECTION).and_then(|s| s.file_range()) else {
         return Ok(None);
     };

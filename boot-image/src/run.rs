@@ -12,7 +12,9 @@ use crate::kernel_build::Kernel;
 use crate::machine::{dying_with_parent, wait_for};
 use crate::outcome::Outcome;
 use crate::progress::say;
-use crate::qemu::{DEFAULT_CMDLINE, EXIT_PARAMETER, Firmware, Media, QemuCommand, Serial};
+use crate::qemu::{
+    DEFAULT_CMDLINE, EXIT_PARAMETER, Firmware, GDB_PORT, Media, QemuCommand, Serial,
+};
 use crate::setup::{self, Need};
 use crate::terminal::TerminalGuard;
 use crate::workspace::Workspace;
@@ -41,7 +43,7 @@ pub fn run(workspace: &Workspace, options: &RunOptions) -> Result<u8> {
         memory: options.memory.to_string(),
         display: options.display.clone(),
         serial: Serial::Terminal,
-        gdb: options.gdb,
+        gdb: options.gdb.then(|| GDB_PORT.into()),
         extra: options.qemu_args.clone(),
         reset_log: Some(workspace.target_dir("boot")?.join("resets.log")),
         ..QemuCommand::new(media)
