@@ -78,20 +78,55 @@ fn functions(elf: &object::File<'_>) -> Vec<(u64, String)> {
 }
 
 /// The name as a Linux reader knows it: `kernel::init::main::start_kernel` is `start_kernel`; a method keeps its type,
-/// a closure its function.
+/// a closure its function; what a type or function is made for (`<T>`) is left out.
 fn short_name(mangled: &str) -> String {
-    let name = format!("{:#}", rustc_demangle::demangle(mangled));
-    let parts = split_path(&name);
-    let last = parts.last().copied().unwrap_or(&name);
-    let keep_two = last.starts_with('{')
-        || parts.len() > 1
-            && parts[parts.len() - 2].starts_with(|c: char| c.is_ascii_uppercase() || c == '<');
-    let short = if keep_two && parts.len() > 1 {
-        format!("{}::{last}", parts[parts.len() - 2])
-    } else {
-        last.to_owned()
+    short_path(&format!("{:#}", rustc_demangle::demangle(mangled)))
+}
+
+fn short_path(path: &str) -> String {
+    // `function::<T>` has its arguments in a part of their own; in front stands `<Type as Trait>`.
+    let is_name = |(index, part): &(usize, &str)| *index == 0 || !part.starts_with('<');
+    let parts = split_path(path).into_iter().enumerate().filter(is_name);
+    let parts: Vec<&str> = parts.map(|(_, part)| part).collect();
+    let (last, owner) = match parts[..] {
+        [.., owner, last] => (last, Some(owner)),
+        [last] => (last, None),
+        [] => return String::new(),
+    };
+    let keeps = |owner: &&str| {
+        last.starts_with('{') || owner.starts_with(|c: char| c.is_ascii_uppercase() || c == '<')
+    };
+    let last = without_arguments(last);
+    let short = match owner.filter(keeps) {
+        Some(owner) => format!("{}::{last}", without_arguments(owner)),
+        None => last,
     };
     short.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// `<path::Type<T> as Trait>` and `Type<T>` are `Type`.
+fn without_arguments(part: &str) -> String {
+    let inner = part
+        .strip_prefix('<')
+        .and_then(|part| part.strip_suffix('>'));
+    match inner {
+        Some(inner) => short_path(implementer(inner)),
+        None => part.split('<').next().unwrap_or(part).to_owned(),
+    }
+}
+
+/// What stands before ` as ` outside angle brackets.
+fn implementer(text: &str) -> &str {
+    let mut depth = 0i32;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            b'>' if !text[..at].ends_with('-') => depth -= 1,
+            b' ' if depth == 0 && text[at..].starts_with(" as ") => return &text[..at],
+            _ => {}
+        }
+    }
+    text
 }
 
 /// Splits at `::` outside angle brackets.
@@ -145,6 +180,40 @@ mod tests {
             "start_kernel"
         );
         assert_eq!(short_name("start_kernel"), "start_kernel");
+    }
+
+    #[test]
+    fn types_lose_their_path_and_what_they_are_made_for() {
+        for (path, short) in [
+            (
+                "<kernel::sched::wait::WaitQueueHead>::wait",
+                "WaitQueueHead::wait",
+            ),
+            (
+                "<kernel::wait::Head>::wait_event::<<kernel::tty::Tty>::read::{closure#1}>",
+                "Head::wait_event",
+            ),
+            (
+                "<kernel::mutex::Mutex<alloc::Vec<u8>>>::lock_slow",
+                "Mutex::lock_slow",
+            ),
+            (
+                "<kernel::pipe::PipeFile as kernel::file::Operations<u8>>::read",
+                "PipeFile::read",
+            ),
+            (
+                "<kernel::ENTRIES::{closure#4} as core::FnOnce<(&u8,)>>::call_once",
+                "ENTRIES::{closure#4}::call_once",
+            ),
+            (
+                "kernel::fork::copy::<fn(u8) -> u8>::{closure#0}",
+                "copy::{closure#0}",
+            ),
+            ("core::ptr::drop_in_place::<kernel::Task>", "drop_in_place"),
+            ("<[u8] as core::cmp::Eq>::eq", "[u8]::eq"),
+        ] {
+            assert_eq!(short_path(path), short);
+        }
     }
 
     #[test]
