@@ -67,7 +67,7 @@ pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{
     PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, init_stack_end,
-    start_thread, switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
+    start_thread, switch_to, task_pt_regs, walk_task_stack, with_current_pt_regs,
 };
 
 // --- signal frames (Linux: asm/sigframe.h) ---

@@ -39,7 +39,7 @@ pub use kernel::irqinit::init_irq;
 pub use kernel::kallsyms::{kallsyms_lookup, kallsyms_symbol};
 pub use kernel::process::{
     ThreadEntry, ThreadStruct, copy_thread, default_idle, die_bug, flush_thread, start_thread,
-    switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
+    switch_to, task_pt_regs, walk_task_stack, with_current_pt_regs,
 };
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{
