@@ -348,7 +348,10 @@ pub fn walk_task_stack(task: &Task, mut visit: impl FnMut(u64) -> ControlFlow<()
 /// Two words of kernel memory, if they are mapped.
 fn read_words(at: u64) -> Option<[u64; 2]> {
     let mut bytes = [0; 16];
-    let (words, _) = copy_from_kernel_nofault(&mut bytes, at).then(|| bytes.as_chunks::<8>())?;
+    if !copy_from_kernel_nofault(&mut bytes, at) {
+        return None;
+    }
+    let (words, _) = bytes.as_chunks::<8>();
     Some([u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])])
 }
 
