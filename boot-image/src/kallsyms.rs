@@ -32,10 +32,26 @@ pub fn fill(kernel: &Path) -> Result<()> {
     std::fs::write(kernel, bytes).doing("write", kernel)
 }
 
+/// The address of a function, by the name that the table has for it.
+pub fn address_of(kernel: &Path, function: &str) -> Result<u64> {
+    let bytes = std::fs::read(kernel).doing("read", kernel)?;
+    let elf = parse(&bytes)?;
+    let found = functions(&elf)
+        .into_iter()
+        .find(|(_, name)| name == function);
+    found
+        .map(|(address, _)| address)
+        .ok_or_else(|| Error::Other(format!("the kernel has no function {function}")))
+}
+
+fn parse(file: &[u8]) -> Result<object::File<'_>> {
+    object::File::parse(file)
+        .map_err(|e| Error::Other(format!("the kernel is not an ELF file: {e}")))
+}
+
 /// Where the section lies in the file, and what belongs there.
 fn place_and_table(file: &[u8]) -> Result<Option<(std::ops::Range<usize>, Vec<u8>)>> {
-    let elf = object::File::parse(file)
-        .map_err(|e| Error::Other(format!("the kernel is not an ELF file: {e}")))?;
+    let elf = parse(file)?;
     let Some((start, size)) = elf.section_by_name(SECTION).and_then(|s| s.file_range()) else {
         return Ok(None);
     };
@@ -73,45 +89,59 @@ fn functions(elf: &object::File<'_>) -> Vec<(u64, String)> {
 }
 
 /// The name as a Linux reader knows it: `kernel::init::main::start_kernel` is `start_kernel`; a method keeps its type,
-/// a closure its function.
+/// a closure its function; what a type or function is made for (`<T>`) is left out.
 fn short_name(mangled: &str) -> String {
-    let name = format!("{:#}", rustc_demangle::demangle(mangled));
-    let parts = split_path(&name);
-    let last = parts.last().copied().unwrap_or(&name);
+    short_path(&format!("{:#}", rustc_demangle::demangle(mangled)))
+}
+
+fn short_path(path: &str) -> String {
+    // `function::<T>` has its arguments in a part of their own; in front stands `<Type as Trait>`.
+    let is_name = |(index, part): &(usize, &str)| *index == 0 || !part.starts_with('<');
+    let parts = split_path(path).into_iter().enumerate().filter(is_name);
+    let parts: Vec<&str> = parts.map(|(_, part)| part).collect();
+    let (last, owner) = match parts[..] {
+        [.., owner, last] => (last, Some(owner)),
+        [last] => (last, None),
+        [] => return String::new(),
+    };
+    let keeps = |owner: &&str| {
+        last.starts_with('{') || owner.starts_with(|c: char| c.is_ascii_uppercase() || c == '<')
+    };
     let last = without_arguments(last);
-    match parts.len().checked_sub(2).map(|at| parts[at]) {
-        Some(owner) if owner.starts_with(|c: char| c.is_ascii_uppercase() || c == '<') => {
-            format!("{}::{last}", type_name(owner))
-        }
-        Some(owner) if last.starts_with('{') => format!("{}::{last}", without_arguments(owner)),
-        _ => last,
+    let short = match owner.filter(keeps) {
+        Some(owner) => format!("{}::{last}", without_arguments(owner)),
+        None => last,
+    };
+    short.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// `<path::Type<T> as Trait>` and `Type<T>` are `Type`.
+fn without_arguments(part: &str) -> String {
+    let inner = part
+        .strip_prefix('<')
+        .and_then(|part| part.strip_suffix('>'));
+    match inner {
+        Some(inner) => short_path(implementer(inner)),
+        None => part.split('<').next().unwrap_or(part).to_owned(),
     }
 }
 
-/// The name of a type: `<alloc::boxed::Box<T> as core::ops::FnOnce<()>>` is `Box`.
-fn type_name(path: &str) -> String {
-    let inner = path.strip_prefix('<').and_then(|p| p.strip_suffix('>'));
-    let inner = inner.unwrap_or(path);
-    let implementer = split_outside(inner, " as ")[0];
-    without_arguments(split_path(implementer).last().unwrap_or(&implementer))
-}
-
-/// The name without type arguments, and without blanks.
-fn without_arguments(name: &str) -> String {
-    let end = match name.find('<') {
-        Some(0) | None => name.len(),
-        Some(end) => end,
-    };
-    name[..end].chars().filter(|c| !c.is_whitespace()).collect()
+/// What stands before ` as ` outside angle brackets.
+fn implementer(text: &str) -> &str {
+    let mut depth = 0i32;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            b'>' if !text[..at].ends_with('-') => depth -= 1,
+            b' ' if depth == 0 && text[at..].starts_with(" as ") => return &text[..at],
+            _ => {}
+        }
+    }
+    text
 }
 
 /// Splits at `::` outside angle brackets.
 fn split_path(name: &str) -> Vec<&str> {
-    split_outside(name, "::")
-}
-
-/// Splits at a separator outside angle brackets.
-fn split_outside<'a>(name: &'a str, separator: &str) -> Vec<&'a str> {
     let (mut depth, mut start, mut parts) = (0i32, 0, Vec::new());
     let bytes = name.as_bytes();
     let mut at = 0;
@@ -119,9 +149,9 @@ fn split_outside<'a>(name: &'a str, separator: &str) -> Vec<&'a str> {
         match bytes[at] {
             b'<' => depth += 1,
             b'>' if at == 0 || bytes[at - 1] != b'-' => depth -= 1,
-            _ if depth == 0 && bytes[at..].starts_with(separator.as_bytes()) => {
+            b':' if depth == 0 && bytes.get(at + 1) == Some(&b':') => {
                 parts.push(&name[start..at]);
-                at += separator.len() - 1;
+                at += 1;
                 start = at + 1;
             }
             _ => {}
@@ -161,13 +191,40 @@ mod tests {
             "start_kernel"
         );
         assert_eq!(short_name("start_kernel"), "start_kernel");
-        assert_eq!(type_name("Vec<alloc::string::String>"), "Vec");
-        assert_eq!(
-            type_name("<alloc::boxed::Box<dyn core::ops::Fn() -> u8> as core::ops::Fn<()>>"),
-            "Box"
-        );
-        assert_eq!(without_arguments("drop_in_place<a::B>"), "drop_in_place");
-        assert_eq!(without_arguments("{closure#0}"), "{closure#0}");
+    }
+
+    #[test]
+    fn types_lose_their_path_and_what_they_are_made_for() {
+        for (path, short) in [
+            (
+                "<kernel::sched::wait::WaitQueueHead>::wait",
+                "WaitQueueHead::wait",
+            ),
+            (
+                "<kernel::wait::Head>::wait_event::<<kernel::tty::Tty>::read::{closure#1}>",
+                "Head::wait_event",
+            ),
+            (
+                "<kernel::mutex::Mutex<alloc::Vec<u8>>>::lock_slow",
+                "Mutex::lock_slow",
+            ),
+            (
+                "<kernel::pipe::PipeFile as kernel::file::Operations<u8>>::read",
+                "PipeFile::read",
+            ),
+            (
+                "<kernel::ENTRIES::{closure#4} as core::FnOnce<(&u8,)>>::call_once",
+                "ENTRIES::{closure#4}::call_once",
+            ),
+            (
+                "kernel::fork::copy::<fn(u8) -> u8>::{closure#0}",
+                "copy::{closure#0}",
+            ),
+            ("core::ptr::drop_in_place::<kernel::Task>", "drop_in_place"),
+            ("<[u8] as core::cmp::Eq>::eq", "[u8]::eq"),
+        ] {
+            assert_eq!(short_path(path), short);
+        }
     }
 
     #[test]

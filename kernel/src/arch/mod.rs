@@ -67,7 +67,7 @@ pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{
     PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, init_stack_end,
-    start_thread, switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
+    start_thread, switch_to, task_pt_regs, walk_task_stack, with_current_pt_regs,
 };
 
 // --- signal frames (Linux: asm/sigframe.h) ---
@@ -92,8 +92,8 @@ pub use imp::{
 
 // --- time, entropy, the way out ---
 pub use imp::{
-    arch_get_random, early_console_write, get_cycles, machine_halt, machine_power_off,
-    machine_restart, qemu_exit,
+    arch_get_random, can_power_off, early_console_write, get_cycles, machine_halt,
+    machine_power_off, machine_restart, power_off_prepare, qemu_exit,
 };
 
 // --- ports and pixels that a driver may own (Linux: linux/ioport.h, linux/screen_info.h) ---

@@ -161,7 +161,8 @@ pub fn do_ctors() {
     }
 }
 
-/// Puts a function pointer into a section; the base of the initcall macros.
+/// Puts a function pointer into a section; the base of the initcall macros. The section's name ends with the source
+/// file's, by which the linker script sorts: inside a level the order is that of the paths, whatever is linked first.
 #[macro_export]
 #[cfg_attr(target_os = "none", allow_internal_unsafe)]
 #[allow(
@@ -172,7 +173,7 @@ macro_rules! define_initcall {
     ($section:literal, $function:path) => {
         const _: () = {
             #[used]
-            #[cfg_attr(target_os = "none", unsafe(link_section = $section))]
+            #[cfg_attr(target_os = "none", unsafe(link_section = concat!($section, ".", file!())))]
             static INITCALL: $crate::init::initcall::Initcall = $function;
         };
     };

@@ -302,6 +302,12 @@ pub fn get_cycles() -> u64 {
 pub fn machine_halt() -> ! {
     panic!("machine_halt")
 }
+/// The host program can end.
+pub fn can_power_off() -> bool {
+    true
+}
+/// Nothing to prepare.
+pub fn power_off_prepare() {}
 /// Ends the host program.
 pub fn machine_power_off() -> ! {
     panic!("machine_power_off")

@@ -2,6 +2,7 @@
 //! with the same accessors as the real ones. How tasks switch is in `thread.rs`.
 
 use core::cell::RefCell;
+use core::ops::ControlFlow;
 
 use uapi::signal::{KernelSigaction, Siginfo, Sigset, StackT};
 
@@ -121,9 +122,7 @@ pub fn task_pt_regs(_task: &Task) -> PtRegs {
     PtRegs::default()
 }
 /// There are no kernel stacks.
-pub fn task_kernel_sp(_task: &Task) -> u64 {
-    0
-}
+pub fn walk_task_stack(_task: &Task, _visit: impl FnMut(u64) -> ControlFlow<()>) {}
 /// Waits for an interrupt.
 pub fn default_idle() {
     super::safe_halt();

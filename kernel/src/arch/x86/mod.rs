@@ -39,10 +39,12 @@ pub use kernel::irqinit::init_irq;
 pub use kernel::kallsyms::{kallsyms_lookup, kallsyms_symbol};
 pub use kernel::process::{
     ThreadEntry, ThreadStruct, copy_thread, default_idle, die_bug, flush_thread, start_thread,
-    switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
+    switch_to, task_pt_regs, walk_task_stack, with_current_pt_regs,
 };
 pub use kernel::random::arch_get_random;
-pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
+pub use kernel::reboot::{
+    can_power_off, machine_halt, machine_power_off, machine_restart, power_off_prepare, qemu_exit,
+};
 pub use kernel::rtc::read_persistent_clock;
 pub use kernel::screen_info::{Framebuffer, framebuffer};
 pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};

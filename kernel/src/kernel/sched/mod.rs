@@ -27,6 +27,7 @@ pub mod task;
 #[cfg(test)]
 pub mod tests;
 pub mod wait;
+mod wchan;
 
 pub use self::change::set_cpus_allowed;
 pub use self::core::{
@@ -42,3 +43,4 @@ pub use self::sleep_timeout::{
     schedule_timeout_killable, schedule_timeout_uninterruptible,
 };
 pub use self::swait::{Sleep, SwaitQueue, WokenBy, sleep_on as swait_sleep_on};
+pub use self::wchan::get_wchan;

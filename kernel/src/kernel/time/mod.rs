@@ -3,6 +3,7 @@
 //! | file | part |
 //! |---|---|
 //! | `timekeeping.rs` | clock sources; CLOCK_MONOTONIC, CLOCK_REALTIME, `sched_clock` |
+//! | `clocksource.rs` | how long a clock source may go unread |
 //! | `timer.rs` | the timer wheel (jiffies) |
 //! | `hrtimer.rs` | timers in nanoseconds |
 //! | `tick.rs` | clock event devices, the periodic tick |
@@ -10,6 +11,7 @@
 //! | `itimer.rs` | setitimer(2), alarm(2) |
 #![forbid(unsafe_code)]
 
+mod clocksource;
 pub mod hrtimer;
 pub mod itimer;
 pub mod posix;

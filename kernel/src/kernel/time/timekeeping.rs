@@ -5,8 +5,9 @@
 //! The values it needs stand in a latch: two copies and a sequence number, so that a reader never
 //! waits for the writer, not even in an NMI.
 
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
+use super::clocksource::Conversion;
 use super::{HZ, NSEC_PER_SEC, TICK_NSEC};
 use crate::arch;
 use crate::prelude::*;
@@ -23,6 +24,10 @@ pub trait ClockSource: Send + Sync {
     fn mask(&self) -> u64;
     /// Counts per second.
     fn freq_hz(&self) -> u64;
+    /// Hertz to which the frequency is known.
+    fn freq_scale(&self) -> u64 {
+        1
+    }
 }
 
 const SHIFT: u32 = 32;
@@ -133,7 +138,9 @@ static SOURCE_MASK: AtomicU64 = AtomicU64::new(u64::MAX);
 /// CLOCK_REALTIME minus CLOCK_MONOTONIC, ns.
 static OFFS_REAL: AtomicU64 = AtomicU64::new(0);
 /// Whether the current source is the cycle counter itself: then no virtual call is needed.
-static SOURCE_IS_TSC: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+static SOURCE_IS_TSC: AtomicBool = AtomicBool::new(false);
+/// From here on a change of the source is announced.
+static FINISHED_BOOTING: AtomicBool = AtomicBool::new(false);
 
 /// The tick count as a clock source: the one that is always there.
 struct JiffiesSource;
@@ -180,18 +187,28 @@ fn select(keeper: &mut Timekeeper, source: Arc<dyn ClockSource>, base_ns: u64) {
     MONOTONIC.write(now, mult_for(source.freq_hz()), base_ns);
 }
 
+/// The tick counter as a source is announced when the others can be too (Linux: kernel/time/jiffies.c).
+#[__init]
+fn init_jiffies_clocksource() -> Result {
+    announce(&JiffiesSource, Conversion::of_jiffies());
+    Ok(())
+}
+core_initcall!(init_jiffies_clocksource);
+
+fn announce(source: &dyn ClockSource, conversion: Conversion) {
+    let (name, mask) = (source.name(), source.mask());
+    let limits = conversion.deferment(mask);
+    let (max_cycles, max_idle_ns) = (limits.max_cycles, limits.max_idle_ns);
+    pr_info!(
+        "clocksource: {name}: mask: {mask:#x} max_cycles: {max_cycles:#x}, max_idle_ns: {max_idle_ns} ns"
+    );
+}
+
 /// Adds a clock source and switches to it if it is the best (Linux: `__clocksource_register_scale`).
 pub fn clocksource_register(source: Arc<dyn ClockSource>) {
-    let mask = source.mask();
-    let freq = source.freq_hz().max(1);
-    let max_ns = cycles_to_ns(mask, mult_for(freq)) / 2;
-    pr_info!(
-        "clocksource: {}: mask: {:#x} max_cycles: {:#x}, max_idle_ns: {} ns",
-        source.name(),
-        mask,
-        mask / 2,
-        max_ns
-    );
+    let scale = source.freq_scale();
+    let conversion = Conversion::of_counter(source.freq_hz() / scale, scale, source.mask());
+    announce(&*source, conversion);
     let mut keeper = TIMEKEEPER.lock();
     keeper.sources.push(source.clone());
     let better = keeper
@@ -202,9 +219,25 @@ pub fn clocksource_register(source: Arc<dyn ClockSource>) {
         let base = now_locked(&keeper);
         select(&mut keeper, source.clone(), base);
         drop(keeper);
-        pr_info!("clocksource: Switched to clocksource {}", source.name());
+        if FINISHED_BOOTING.load(Ordering::Relaxed) {
+            announce_switch(source.name());
+        }
     }
 }
+
+fn announce_switch(name: &str) {
+    pr_info!("clocksource: Switched to clocksource {name}");
+}
+
+/// The sources of the machine itself are all known: the one in use is announced
+/// (Linux: `clocksource_done_booting`).
+#[__init]
+fn clocksource_done_booting() -> Result {
+    FINISHED_BOOTING.store(true, Ordering::Relaxed);
+    announce_switch(clocksource_names().1);
+    Ok(())
+}
+fs_initcall!(clocksource_done_booting);
 
 fn now_locked(keeper: &Timekeeper) -> u64 {
     match &keeper.source {
