@@ -149,6 +149,8 @@ pub trait FileOperations: Send + Sync {
     fn fasync(&self, file: &File, on: bool) -> Result {
         Err(Errno::ENOTTY)
     }
+    /// Adds the lines of /proc/PID/fdinfo that only this kind of file has.
+    fn show_fdinfo(&self, text: &mut String) {}
     /// For down-casts to the driver's own type.
     fn as_any(&self) -> &dyn core::any::Any {
         &()

@@ -145,20 +145,23 @@ fn take_action(sig: i32) -> KernelSigaction {
 /// The next signal of the thread or its group outside `blocked` (Linux: `dequeue_signal`).
 pub fn dequeue_signal(blocked: u64) -> Option<SigInfo> {
     let task = current();
-    let info = {
+    let taken = {
         let sighand = task.sighand.lock().clone();
         let _siglock = sighand.actions.lock();
         take_from(&task.pending, blocked)
             .or_else(|| take_from(&task.signal.shared_pending, blocked))
     };
     task.recalc_sigpending();
-    if info.is_some_and(|info| info.si_signo == SIGALRM) {
+    let SigQueue { mut info, timer } = taken?;
+    if let Some(timer) = timer {
+        timer.deliver(&mut info);
+    } else if info.si_signo == SIGALRM {
         task.signal.itimers.rearm_real();
     }
-    info
+    Some(info)
 }
 
-fn take_from(queue: &IrqSpinLock<SigPending>, blocked: u64) -> Option<SigInfo> {
+fn take_from(queue: &IrqSpinLock<SigPending>, blocked: u64) -> Option<SigQueue> {
     let mut pending = queue.lock();
     let sig = pending.next(blocked)?;
     Some(pending.take(sig))
@@ -275,6 +278,15 @@ pub fn flush_signal_handlers() {
             ..KernelSigaction::default()
         };
     }
+}
+
+/// exec(2): the timers are gone, and what they sent goes too (Linux: `flush_itimer_signals`).
+pub fn flush_timer_signals() {
+    let task = current();
+    let sighand = task.sighand.lock().clone();
+    let _siglock = sighand.actions.lock();
+    task.pending.lock().flush_timers();
+    task.signal.shared_pending.lock().flush_timers();
 }
 
 /// A kernel thread that wants no signals: all are ignored (Linux: `ignore_signals`).

@@ -1,9 +1,9 @@
-//! Clocks, sleeping, timers.
+//! Clocks, sleeping, interval timers.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::check::{Check, Outcome, fails, holds, same, table, works};
-use crate::raw::{Errno, Status, call, in_child, mask_of, now, on_signal, pipe, set_mask};
+use crate::raw::{Status, call, in_child, now, on_signal, pipe};
 
 pub const CHECKS: &[Check] = table![
     clocks_move_forward,
@@ -16,8 +16,6 @@ pub const CHECKS: &[Check] = table![
     an_alarm_rings_once,
     an_interval_timer_rings_again_and_again,
     a_timer_of_used_time_rings,
-    timers_of_the_process_count,
-    timers_as_descriptors_count,
     time_of_the_process_is_counted,
     forked_children_have_no_timers,
 ];
@@ -247,71 +245,6 @@ fn a_timer_of_used_time_rings() -> Outcome {
         });
         same!(status, Status::Killed(signal));
     }
-    Ok(())
-}
-
-fn timers_of_the_process_count() -> Outcome {
-    let signals = mask_of(&[libc::SIGUSR1]);
-    set_mask(libc::SIG_BLOCK, signals);
-    let mut event = [0_u64; 8];
-    event[0] = 77;
-    event[1] = u64::from(libc::SIGUSR1.cast_unsigned());
-    let mut timer = -1_i32;
-    let made = call!(SYS_timer_create, libc::CLOCK_MONOTONIC, &event, &mut timer);
-    if made == Err(Errno(libc::ENOSYS)) {
-        return Ok(()); // these calls may be missing, but not half there
-    }
-    works!(made);
-    works!(call!(
-        SYS_timer_settime,
-        timer,
-        0,
-        &[0_u64, 2_000_000, 0, 2_000_000],
-        0
-    ));
-    let mut info = [0_i32; 32];
-    same!(
-        call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8),
-        Ok(10)
-    );
-    same!((info[2], info[6]), (-2, 77));
-    crate::raw::sleep_ms(20);
-    same!(
-        call!(SYS_rt_sigtimedwait, &signals, &mut info, 0, 8),
-        Ok(10)
-    );
-    holds!(
-        info[5] >= 1 && works!(call!(SYS_timer_getoverrun, timer)) >= 1,
-        "{info:?}"
-    );
-    works!(call!(SYS_timer_delete, timer));
-    fails!(call!(SYS_timer_delete, timer), EINVAL);
-    Ok(())
-}
-
-fn timers_as_descriptors_count() -> Outcome {
-    let made = call!(
-        SYS_timerfd_create,
-        libc::CLOCK_MONOTONIC,
-        libc::TFD_NONBLOCK
-    );
-    if made == Err(Errno(libc::ENOSYS)) {
-        return Ok(()); // as above
-    }
-    let fd = works!(made);
-    let mut ticks = 0_u64;
-    fails!(call!(SYS_read, fd, &mut ticks, 8), EAGAIN);
-    works!(call!(
-        SYS_timerfd_settime,
-        fd,
-        0,
-        &[0_u64, 1_000_000, 0, 1_000_000],
-        0
-    ));
-    crate::raw::sleep_ms(10);
-    same!(call!(SYS_read, fd, &mut ticks, 8), Ok(8));
-    holds!(ticks >= 5, "{ticks}");
-    fails!(call!(SYS_read, fd, &mut ticks, 4), EINVAL);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod process;
 mod signals;
 mod terminal;
 mod threads;
+mod timers;
 
 use crate::check::Check;
 
@@ -27,6 +28,7 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("memory", memory::CHECKS),
     ("pipes", pipes::CHECKS),
     ("clocks", clocks::CHECKS),
+    ("timers", timers::CHECKS),
     ("threads", threads::CHECKS),
     ("terminal", terminal::CHECKS),
 ];
