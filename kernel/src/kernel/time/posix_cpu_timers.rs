@@ -39,6 +39,11 @@ pub struct CpuClock {
     subject: Subject,
 }
 
+/// Whether the number would stand for the clock of an open device; there are none (Linux: `CLOCKFD`).
+pub(super) fn is_of_device(clock: i32) -> bool {
+    clock < 0 && clock & (PERTHREAD | WHICH_MASK) == 3
+}
+
 /// What a clock's number says: which time, of a thread or not, and its number, 0 for the caller.
 fn decode(clock: i32) -> Option<(Which, bool, i32)> {
     match clock {
@@ -51,7 +56,7 @@ fn decode(clock: i32) -> Option<(Which, bool, i32)> {
         0 => Which::Prof,
         1 => Which::Virt,
         2 => Which::Sched,
-        _ => return None, // the clock of a device
+        _ => return None,
     };
     Some((which, clock & PERTHREAD != 0, !(clock >> 3)))
 }

@@ -14,7 +14,7 @@ use uapi::time::*;
 use super::TICK_NSEC;
 use super::deadline::{Deadline, WallClock, itimerspec_to_ns, ns_to_itimerspec};
 use super::hrtimer::{ClockWatcher, HrTimer, Restart, watch_realtime_clock};
-use super::posix_cpu_timers::{CpuClock, CpuTimers};
+use super::posix_cpu_timers::{CpuClock, CpuTimers, is_of_device};
 use crate::kernel::pid;
 use crate::kernel::sched::current;
 use crate::kernel::sched::task::Task;
@@ -366,6 +366,7 @@ fn check_clock(clock: i32) -> Result {
         // They need a clock that wakes the machine.
         CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM => Err(Errno::EOPNOTSUPP),
         _ if is_wall_clock(clock) => Ok(()),
+        _ if is_of_device(clock) => Err(Errno::EOPNOTSUPP),
         _ => CpuClock::for_timer(clock).map(drop),
     }
 }

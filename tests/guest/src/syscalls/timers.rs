@@ -331,18 +331,16 @@ fn timers_stay_behind_in_fork_and_exec() -> Outcome {
 fn impossible_timers_are_refused() -> Outcome {
     let mut timer = 0;
     let good = event(0, libc::SIGUSR1, 0, 0);
-    for clock in [77, !9_999_999 << 3, !0 << 3 | 3] {
+    for clock in [77, !9_999_999 << 3] {
         fails!(call!(SYS_timer_create, clock, &good, &mut timer), EINVAL);
     }
-    fails!(
-        call!(
-            SYS_timer_create,
-            libc::CLOCK_MONOTONIC_RAW,
-            &good,
-            &mut timer
-        ),
-        EOPNOTSUPP
-    );
+    // The last one would be the clock of a device.
+    for clock in [libc::CLOCK_MONOTONIC_RAW, !0 << 3 | 3] {
+        fails!(
+            call!(SYS_timer_create, clock, &good, &mut timer),
+            EOPNOTSUPP
+        );
+    }
     for bad in [
         event(0, 0, 0, 0),
         event(0, 65, 0, 0),
