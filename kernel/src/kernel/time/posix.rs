@@ -56,7 +56,7 @@ pub fn sys_clock_getres(clock: i32, resolution: UserAddr) -> Result {
     )
 }
 
-fn check_may_set_time() -> Result {
+pub(super) fn check_may_set_time() -> Result {
     if current().cred().has_cap(CAP_SYS_TIME) {
         Ok(())
     } else {

@@ -3,13 +3,15 @@
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::check::{Check, Outcome, fails, holds, same, table, works};
-use crate::raw::{Status, call, in_child, now, on_signal, pipe};
+use crate::raw::{Errno, Status, call, in_child, now, on_signal, pipe};
 
 pub const CHECKS: &[Check] = table![
     clocks_move_forward,
     clocks_agree_with_each_other,
     resolutions_are_told,
     the_clock_can_be_set,
+    the_clock_can_be_adjusted,
+    impossible_adjustments_are_refused,
     sleeping_takes_its_time,
     sleeping_until_a_moment,
     impossible_times_are_refused,
@@ -114,6 +116,91 @@ fn the_clock_can_be_set() -> Outcome {
         libc::CLOCK_REALTIME,
         &[before / 1_000_000_000, 0]
     ));
+    Ok(())
+}
+
+/// All zeros.
+fn timex(modes: u32) -> libc::timex {
+    // SAFETY: the structure has numbers only.
+    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    timex.modes = modes;
+    timex
+}
+
+fn the_clock_can_be_adjusted() -> Outcome {
+    let mut state = timex(0);
+    let known = works!(call!(SYS_adjtimex, &mut state));
+    let unsynchronised = state.status & libc::STA_UNSYNC != 0;
+    same!(known, if unsynchronised { 5 } else { 0 });
+    same!((state.precision, state.tolerance), (1, 500 << 16));
+    let seconds = read(libc::CLOCK_REALTIME)? / 1_000_000_000;
+    holds!((seconds - 1..=seconds).contains(&state.time.tv_sec));
+    if std::process::id() > 5000 {
+        return Ok(()); // not on a machine that is used for other things
+    }
+    let before = read(libc::CLOCK_REALTIME)?;
+    let mut jump = timex(libc::ADJ_SETOFFSET);
+    jump.time.tv_sec = 50;
+    works!(call!(SYS_clock_adjtime, libc::CLOCK_REALTIME, &mut jump));
+    let moved = read(libc::CLOCK_REALTIME)? - before;
+    holds!((50_000_000_000..55_000_000_000).contains(&moved), "{moved}");
+    jump = timex(libc::ADJ_SETOFFSET | libc::ADJ_NANO);
+    (jump.time.tv_sec, jump.time.tv_usec) = (-51, 999_999_999);
+    works!(call!(SYS_adjtimex, &mut jump));
+    holds!(read(libc::CLOCK_REALTIME)? - before < 5_000_000_000);
+    // 2 ms too slow: the clock makes that up in 4 s, or a part of it until somebody asks again.
+    let mut slew = timex(libc::ADJ_OFFSET_SINGLESHOT);
+    slew.offset = 2000;
+    works!(call!(SYS_adjtimex, &mut slew));
+    same!(slew.offset, 0);
+    crate::raw::sleep_ms(500);
+    slew.offset = 0;
+    works!(call!(SYS_adjtimex, &mut slew));
+    holds!((1..=1900).contains(&slew.offset), "{}", slew.offset);
+    let mut frequency = timex(libc::ADJ_FREQUENCY | libc::ADJ_TICK);
+    (frequency.freq, frequency.tick) = (77 << 16, 10_001);
+    works!(call!(SYS_adjtimex, &mut frequency));
+    state = timex(0);
+    works!(call!(SYS_adjtimex, &mut state));
+    same!((state.freq, state.tick), (77 << 16, 10_001));
+    (frequency.freq, frequency.tick) = (0, 10_000);
+    works!(call!(SYS_adjtimex, &mut frequency));
+    Ok(())
+}
+
+fn impossible_adjustments_are_refused() -> Outcome {
+    fails!(call!(SYS_adjtimex, 8), EFAULT);
+    let mut state = timex(0);
+    fails!(call!(SYS_clock_adjtime, 77, &mut state), EINVAL);
+    fails!(
+        call!(SYS_clock_adjtime, libc::CLOCK_MONOTONIC, &mut state),
+        EOPNOTSUPP
+    );
+    if std::process::id() <= 5000 {
+        fails!(call!(SYS_adjtimex, &mut timex(libc::ADJ_TICK)), EINVAL);
+        let mut bad = timex(libc::ADJ_SETOFFSET);
+        bad.time.tv_usec = 1_000_000;
+        fails!(call!(SYS_adjtimex, &mut bad), EINVAL);
+        fails!(call!(SYS_adjtimex, &mut timex(0x8000)), EINVAL);
+        bad = timex(libc::ADJ_FREQUENCY);
+        bad.freq = i64::MAX;
+        fails!(call!(SYS_adjtimex, &mut bad), EINVAL);
+    }
+    let status = in_child(|| {
+        crate::raw::become_nobody();
+        let refused = [
+            libc::ADJ_SETOFFSET,
+            libc::ADJ_FREQUENCY,
+            libc::ADJ_OFFSET_SINGLESHOT,
+        ]
+        .into_iter()
+        .all(|mode| call!(SYS_adjtimex, &mut timex(mode)) == Err(Errno(libc::EPERM)));
+        let may_ask = [0, libc::ADJ_OFFSET_SS_READ]
+            .into_iter()
+            .all(|mode| call!(SYS_adjtimex, &mut timex(mode)).is_ok());
+        i32::from(!refused) + 2 * i32::from(!may_ask)
+    });
+    same!(status, Status::Exited(0));
     Ok(())
 }
 
