@@ -87,7 +87,7 @@ pub use imp::{die_bug, dump_stack, kallsyms_lookup, kallsyms_symbol};
 // --- time (Linux: asm/tsc.h, asm/delay.h, asm/mc146818rtc.h) ---
 pub use imp::{
     delay_loops, late_time_init, lpj_fine, mdelay, ndelay, read_persistent_clock,
-    set_loops_per_jiffy, time_init, udelay,
+    set_loops_per_jiffy, time_init, udelay, write_persistent_clock,
 };
 
 // --- time, entropy, the way out ---

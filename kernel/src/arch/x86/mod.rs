@@ -43,7 +43,7 @@ pub use kernel::process::{
 };
 pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
-pub use kernel::rtc::read_persistent_clock;
+pub use kernel::rtc::{read_persistent_clock, write_persistent_clock};
 pub use kernel::screen_info::{Framebuffer, framebuffer};
 pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
 pub use kernel::setup::{
