@@ -174,10 +174,7 @@ pub trait DirContext {
 /// The open file `fd`, O_PATH ones included (Linux: `fget_raw`). Errors: EBADF.
 #[inline]
 pub fn fget_raw(fd: i32) -> Result<Arc<File>> {
-    let task = current();
-    let files = task.files.lock();
-    let table = files.as_ref().ok_or(Errno::EBADF)?;
-    table.get(fd)
+    current().file(fd)
 }
 
 /// The open file `fd`. Errors: EBADF, also for O_PATH descriptors.
