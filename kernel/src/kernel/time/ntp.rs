@@ -247,6 +247,14 @@ fn do_adjtimex(request: &Timex) -> Result<(Timex, i32)> {
     if request.modes & ADJ_SETOFFSET != 0 {
         timekeeping::move_real_time(offset_of(request)?)?;
     }
+    // What passed until now passed at the old rate, and the new one holds from now on: an idle machine has no tick.
+    timekeeping::update_wall_time();
+    let answer = adjust_and_describe(request);
+    timekeeping::update_wall_time();
+    Ok(answer)
+}
+
+fn adjust_and_describe(request: &Timex) -> (Timex, i32) {
     // Before the lock: the timekeeper takes it while it holds its own.
     let (now, real) = (ktime_get(), ktime_get_real() as i64);
     let mut ntp = NTP.lock();
@@ -267,7 +275,7 @@ fn do_adjtimex(request: &Timex) -> Result<(Timex, i32)> {
         ..ntp.describe(request)
     };
     let known = ntp.status & (STA_UNSYNC | STA_CLOCKERR) == 0;
-    Ok((answer, if known { TIME_OK } else { TIME_ERROR }))
+    (answer, if known { TIME_OK } else { TIME_ERROR })
 }
 
 /// adjtimex(2): the state of the clock. Errors: EPERM, EINVAL, EFAULT.
