@@ -190,5 +190,5 @@ pub fn fget(fd: i32) -> Result<Arc<File>> {
 /// The running task's table. Errors: EBADF for a dying task.
 #[inline]
 pub fn current_files() -> Result<Arc<FilesStruct>> {
-    current().files().ok_or(Errno::EBADF)
+    current().own_files().ok_or(Errno::EBADF)
 }

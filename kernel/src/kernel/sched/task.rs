@@ -122,7 +122,7 @@ pub struct Task {
     pub fs: SpinLock<Option<Arc<FsStruct>>>,
     /// Open files. Only the task itself replaces the table.
     pub files: SpinLock<Option<Arc<FilesStruct>>>,
-    /// Signal handlers, shared with CLONE_SIGHAND.
+    /// Signal handlers, shared with CLONE_SIGHAND. Only the task itself replaces them.
     pub sighand: IrqSpinLock<Arc<SigHand>>,
     /// Shared by the threads of a group: group-wide signals, limits, tty, job control, times.
     pub signal: Arc<SignalStruct>,
@@ -358,6 +358,18 @@ pub fn comm_from(name: &[u8]) -> [u8; TASK_COMM_LEN] {
 }
 
 impl CurrentTask {
+    /// The table of open files, without its lock.
+    #[inline]
+    pub fn own_files(&self) -> Option<Arc<FilesStruct>> {
+        // SAFETY: as in `file`.
+        unsafe { &*self.task.files.as_ptr() }.clone()
+    }
+    /// The handlers of signals, without their lock.
+    #[inline]
+    pub fn own_sighand(&self) -> Arc<SigHand> {
+        // SAFETY: only the task itself replaces them, and it is busy here; others only lock the field to read.
+        unsafe { &*self.task.sighand.as_ptr() }.clone()
+    }
     /// The open file behind a descriptor, without the lock of `files`. Errors: EBADF.
     #[inline]
     pub fn file(&self, fd: i32) -> Result<Arc<File>> {

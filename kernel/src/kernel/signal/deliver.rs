@@ -99,7 +99,7 @@ fn handle_signal(caught: Caught, regs: &mut PtRegs) {
 /// The frame could not be written: SIGSEGV, by default action if that was the signal.
 pub fn force_sigsegv(sig: i32) {
     if sig == SIGSEGV {
-        let sighand = current().sighand.lock().clone();
+        let sighand = current().own_sighand();
         sighand.actions.lock()[SIGSEGV as usize - 1].handler = SIG_DFL;
     }
     force_sig(SIGSEGV);
@@ -132,7 +132,7 @@ fn get_signal() -> Option<Caught> {
 
 /// Reads the action; SA_RESETHAND resets it once it is used.
 fn take_action(sig: i32) -> KernelSigaction {
-    let sighand = current().sighand.lock().clone();
+    let sighand = current().own_sighand();
     let mut actions = sighand.actions.lock();
     let slot = &mut actions[sig as usize - 1];
     let action = *slot;
@@ -146,7 +146,7 @@ fn take_action(sig: i32) -> KernelSigaction {
 pub fn dequeue_signal(blocked: u64) -> Option<SigInfo> {
     let task = current();
     let taken = {
-        let sighand = task.sighand.lock().clone();
+        let sighand = task.own_sighand();
         let _siglock = sighand.actions.lock();
         take_from(&task.pending, blocked)
             .or_else(|| take_from(&task.signal.shared_pending, blocked))
@@ -194,7 +194,7 @@ fn do_signal_stop(sig: i32) {
     let task = current();
     let signal = &task.signal;
     {
-        let sighand = task.sighand.lock().clone();
+        let sighand = task.own_sighand();
         let _siglock = sighand.actions.lock();
         if signal.has_flag(sigflags::GROUP_EXIT) {
             return;
@@ -224,7 +224,7 @@ fn participate_in_group_stop(_sig: i32) {
     let task = current();
     let signal = &task.signal;
     let last = {
-        let sighand = task.sighand.lock().clone();
+        let sighand = task.own_sighand();
         let _siglock = sighand.actions.lock();
         if signal.group_stop_count.load(Ordering::Acquire) == 0 {
             return; // SIGCONT came in between
@@ -266,7 +266,7 @@ fn notify_parent_of_stop_change() {
 
 /// exec(2): handlers become default, ignored signals stay ignored (Linux: `flush_signal_handlers`).
 pub fn flush_signal_handlers() {
-    let sighand = current().sighand.lock().clone();
+    let sighand = current().own_sighand();
     for action in sighand.actions.lock().iter_mut() {
         let handler = if action.handler == SIG_IGN {
             SIG_IGN
@@ -283,7 +283,7 @@ pub fn flush_signal_handlers() {
 /// exec(2): the timers are gone, and what they sent goes too (Linux: `flush_itimer_signals`).
 pub fn flush_timer_signals() {
     let task = current();
-    let sighand = task.sighand.lock().clone();
+    let sighand = task.own_sighand();
     let _siglock = sighand.actions.lock();
     task.pending.lock().flush_timers();
     task.signal.shared_pending.lock().flush_timers();
