@@ -39,7 +39,7 @@ impl RawTime {
             Some(if binary {
                 value
             } else {
-                value / 10 << 4 | value % 10
+                (value / 10) * 16 + value % 10
             })
         };
         let year = time.tm_year + 1900;
