@@ -244,6 +244,37 @@ fn a_chosen_date_is_read_from_the_clocks_chip() {
 }
 
 #[test]
+fn the_clocks_chip_is_read_and_set_by_hwclock() {
+    let mut guest = machine("hwclock")
+        .qemu_arg("-rtc")
+        .qemu_arg("base=2031-12-31T23:59:30")
+        .spawn();
+    guest.expect_prompt();
+    let read = |guest: &mut tests::Guest| guest.command("busybox hwclock -r -u");
+    let date = read(&mut guest);
+    let near = [("Wed Dec 31 23:59:", "2031"), ("Thu Jan  1 00:0", "2032")];
+    assert!(
+        near.iter()
+            .any(|(day, year)| date.starts_with(day) && date.contains(year)),
+        "{date}"
+    );
+    let set = guest.command("date -u -s '2024-02-29 11:22:00' > /dev/null; busybox hwclock -w -u");
+    assert_eq!(set, "");
+    let date = read(&mut guest);
+    assert!(
+        date.starts_with("Thu Feb 29 11:2") && date.contains("2024"),
+        "{date}"
+    );
+    let refused = guest.command("exec 9< /dev/rtc0; cat /dev/rtc0; exec 9<&-");
+    assert!(refused.contains("busy"), "{refused}");
+    let state = guest.command("busybox adjtimex");
+    assert!(
+        state.contains("tick:         10000") && state.contains("return value: 5"),
+        "{state}"
+    );
+}
+
+#[test]
 fn halting_stops_the_machine_without_switching_it_off() {
     let mut guest = machine("halt").spawn();
     guest.expect_prompt();

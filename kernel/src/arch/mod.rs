@@ -31,8 +31,9 @@ pub use imp::{
 
 // --- who and where am I (Linux: asm/percpu.h, asm/current.h, asm/preempt.h) ---
 pub use imp::{
-    current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
-    smp_processor_id, this_cpu_offset,
+    clear_preempt_need_resched, current_ptr, preempt_count, preempt_count_add,
+    preempt_count_dec_and_test, preempt_count_inc, preempt_count_sub, set_current_ptr,
+    set_preempt_need_resched, smp_processor_id, this_cpu_offset,
 };
 
 // --- physical memory (Linux: asm/page.h) ---
@@ -87,7 +88,7 @@ pub use imp::{die_bug, dump_stack, kallsyms_lookup, kallsyms_symbol, return_addr
 // --- time (Linux: asm/tsc.h, asm/delay.h, asm/mc146818rtc.h) ---
 pub use imp::{
     delay_loops, late_time_init, lpj_fine, mdelay, ndelay, read_persistent_clock,
-    set_loops_per_jiffy, time_init, udelay,
+    set_loops_per_jiffy, time_init, udelay, write_persistent_clock,
 };
 
 // --- time, entropy, the way out ---

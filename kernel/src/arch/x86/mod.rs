@@ -20,8 +20,9 @@ pub use asm::page::{
     direct_map_phys, phys_to_virt, self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 pub use asm::percpu::{
-    current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
-    smp_processor_id, this_cpu_offset,
+    clear_preempt_need_resched, current_ptr, preempt_count, preempt_count_add,
+    preempt_count_dec_and_test, preempt_count_inc, preempt_count_sub, set_current_ptr,
+    set_preempt_need_resched, smp_processor_id, this_cpu_offset,
 };
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
@@ -45,7 +46,7 @@ pub use kernel::random::arch_get_random;
 pub use kernel::reboot::{
     can_power_off, machine_halt, machine_power_off, machine_restart, power_off_prepare, qemu_exit,
 };
-pub use kernel::rtc::read_persistent_clock;
+pub use kernel::rtc::{read_persistent_clock, write_persistent_clock};
 pub use kernel::screen_info::{Framebuffer, framebuffer};
 pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
 pub use kernel::setup::{

@@ -101,8 +101,16 @@ pub fn preempt_check_resched() {
     }
 }
 
+/// This CPU was told that its task should call `schedule`: from now on `preempt_enable` sees it.
+pub fn fold_need_resched() {
+    if need_resched() {
+        arch::set_preempt_need_resched();
+    }
+}
+
+/// Preempts the running task, unless preemption or interrupts are off (Linux: `preempt_schedule`).
 #[cold]
-fn preempt_schedule() {
+pub fn preempt_schedule() {
     if arch::preempt_count() != 0 || arch::irqs_disabled() {
         return; // the interrupt's exit or the next preempt_enable will see the flag
     }
@@ -170,6 +178,7 @@ fn __schedule(kind: SwitchKind) {
     };
     let next = rq.pick_next_task();
     prev.clear_tif(tif::NEED_RESCHED);
+    arch::clear_preempt_need_resched();
     match next {
         Some(next) => {
             rq.nr_switches += 1;

@@ -8,7 +8,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use super::clocksource::Conversion;
-use super::{HZ, NSEC_PER_SEC, TICK_NSEC};
+use super::{HZ, NSEC_PER_SEC, TICK_NSEC, ntp};
 use crate::arch;
 use crate::prelude::*;
 
@@ -102,6 +102,15 @@ fn mult_for(freq_hz: u64) -> u64 {
     ((u128::from(NSEC_PER_SEC) << SHIFT) / u128::from(freq_hz.max(1))) as u64
 }
 
+/// A factor for a clock that is to go faster by so many billionths (Linux: `timekeeping_adjust`).
+fn adjusted(mult: u64, billionths: i64) -> u64 {
+    if billionths == 0 {
+        return mult;
+    }
+    let change = i128::from(mult) * i128::from(billionths) / i128::from(NSEC_PER_SEC);
+    mult.saturating_add_signed(change as i64)
+}
+
 fn cycles_to_ns(cycles: u64, mult: u64) -> u64 {
     ((u128::from(cycles) * u128::from(mult)) >> SHIFT) as u64
 }
@@ -126,11 +135,14 @@ pub fn sched_clock() -> u64 {
 
 struct Timekeeper {
     source: Option<Arc<dyn ClockSource>>,
+    /// CLOCK_MONOTONIC at the last update, ns.
+    updated: u64,
     sources: Vec<Arc<dyn ClockSource>>,
 }
 
 static TIMEKEEPER: IrqSpinLock<Timekeeper> = SpinLock::new(Timekeeper {
     source: None,
+    updated: 0,
     sources: Vec::new(),
 });
 static MONOTONIC: Latch = Latch::new();
@@ -262,12 +274,16 @@ pub fn clocksource_names() -> (Vec<&'static str>, &'static str) {
 /// Called by the tick: folds the elapsed cycles into the base, so that a narrow counter never
 /// wraps unseen (Linux: `update_wall_time`).
 pub fn update_wall_time() {
-    let keeper = TIMEKEEPER.lock();
-    if let Some(source) = &keeper.source {
-        let base = now_locked(&keeper);
-        let now = source.read();
-        MONOTONIC.write(now, mult_for(source.freq_hz()), base);
-    }
+    let mut keeper = TIMEKEEPER.lock();
+    let Some(source) = &keeper.source else {
+        return;
+    };
+    // One reading for both: what passes between two would be lost.
+    let now = source.read();
+    let base = MONOTONIC.read(|| now, source.mask());
+    let adjustment = ntp::advance(base.saturating_sub(keeper.updated));
+    MONOTONIC.write(now, adjusted(mult_for(source.freq_hz()), adjustment), base);
+    keeper.updated = base;
 }
 
 /// Nanoseconds since boot, CLOCK_MONOTONIC. Any context.
@@ -303,6 +319,13 @@ pub fn set_real_time(ns: u64) {
     super::hrtimer::clock_was_set();
 }
 
+/// Moves CLOCK_REALTIME, ns (Linux: `timekeeping_inject_offset`). Errors: EINVAL for a time before 1970.
+pub(super) fn move_real_time(ns: i64) -> Result {
+    let moved = ktime_get_real().checked_add_signed(ns);
+    set_real_time(moved.ok_or(Errno::EINVAL)?);
+    Ok(())
+}
+
 /// Boot time in seconds since 1970 (/proc/stat, btime).
 pub fn boot_time_seconds() -> u64 {
     OFFS_REAL.load(Ordering::Relaxed) / NSEC_PER_SEC
@@ -322,6 +345,16 @@ mod tests {
         let latch = Latch::new();
         latch.write(1000, mult_for(2_000_000_000), 5);
         assert_eq!(latch.read(|| 3000, u64::MAX), 5 + 1000);
+    }
+
+    #[test]
+    fn an_adjusted_clock_gains_and_loses_what_was_asked_for() {
+        let mult = mult_for(2_000_000_000);
+        for adjustment in [0, 500_000, -500_000, 7] {
+            let second = cycles_to_ns(2_000_000_000, adjusted(mult, adjustment));
+            let gained = second as i64 - NSEC_PER_SEC as i64;
+            assert!((gained - adjustment).abs() <= 1, "{gained}");
+        }
     }
 
     #[test]
