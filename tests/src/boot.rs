@@ -7,6 +7,7 @@ use boot_image::{Compression, Firmware, Initramfs, Machine, Media, QemuCommand, 
 use tempfile::TempDir;
 
 use crate::artifacts::{self, or_fail};
+use crate::gdb::GDB_SOCKET;
 use crate::guest::Guest;
 use crate::slot::Slot;
 
@@ -23,6 +24,7 @@ pub struct Boot {
     smp: u32,
     memory: String,
     serial: Serial,
+    debugged: bool,
     qemu_args: Vec<String>,
 }
 
@@ -54,6 +56,7 @@ impl Boot {
             smp: 1,
             memory: "256M".into(),
             serial: Serial::Pipe,
+            debugged: false,
             qemu_args: Vec::new(),
         }
     }
@@ -135,6 +138,12 @@ impl Boot {
         self
     }
 
+    /// The machine waits at its first instruction for [`Guest::debugger`].
+    pub fn debugged(mut self) -> Self {
+        self.debugged = true;
+        self
+    }
+
     /// One more argument for QEMU.
     pub fn qemu_arg(mut self, argument: &str) -> Self {
         self.qemu_args.push(argument.into());
@@ -147,12 +156,14 @@ impl Boot {
             tempfile::tempdir().unwrap_or_else(|error| panic!("cannot create a folder: {error}"));
         let media = self.media(&files);
         let qmp = files.path().join("qmp");
+        let gdb = self.debugged.then(|| files.path().join(GDB_SOCKET));
         let qemu = QemuCommand {
             cmdline: self.cmdline.map(artifacts::adapted_cmdline),
             smp: self.smp,
             memory: self.memory,
             serial: self.serial,
             qmp: Some(qmp.clone()),
+            gdb: gdb.map(|path| format!("unix:{},server=on,wait=off", path.display())),
             reset_log: Some(files.path().join("resets")),
             extra: self.qemu_args,
             ..QemuCommand::new(media)

@@ -50,6 +50,7 @@ struct FdTable {
     files: Vec<Option<Arc<File>>>,
     /// Descriptors in use or reserved.
     open: FdBits,
+    /// Of those in use, which exec closes.
     cloexec: FdBits,
     /// Every descriptor below is in use.
     next: usize,
@@ -57,10 +58,17 @@ struct FdTable {
 
 impl FdTable {
     /// Makes room for descriptor `fd`. Errors: ENOMEM.
+    #[inline]
     fn grow(&mut self, fd: usize) -> Result {
         if fd < self.files.len() {
             return Ok(());
         }
+        self.expand(fd)
+    }
+
+    /// Linux: `expand_fdtable`.
+    #[cold]
+    fn expand(&mut self, fd: usize) -> Result {
         let size = (fd + 1).next_power_of_two().max(NR_OPEN_DEFAULT);
         let more = size - self.files.len();
         self.files
@@ -85,7 +93,6 @@ impl FdTable {
 
     fn release(&mut self, fd: usize) {
         self.open.set(fd, false);
-        self.cloexec.set(fd, false);
         self.next = self.next.min(fd);
     }
 
@@ -263,6 +270,7 @@ impl FilesStruct {
     }
 
     /// Closes a descriptor (Linux: `close_fd`). Errors: EBADF.
+    #[inline]
     pub fn close(&self, fd: u32) -> Result {
         let file = self.table.lock().take(fd as usize);
         filp_close(file.ok_or(Errno::EBADF)?, self);

@@ -59,6 +59,7 @@ pub mod stat;
 pub mod statfs;
 pub mod superblock;
 pub mod sync;
+pub mod timerfd;
 pub mod truncate;
 pub mod utimes;
 pub mod xattr;

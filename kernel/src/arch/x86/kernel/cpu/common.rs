@@ -87,6 +87,7 @@ pub fn early_cpu_init() {
         (Feature::XMM2, "SSE2"),
         (Feature::FXSR, "FXSAVE"),
         (Feature::SYSCALL, "SYSCALL"),
+        (Feature::NX, "NX"),
     ];
     for (feature, name) in needed {
         assert!(boot_cpu_has(feature), "the CPU has no {name}");
