@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use boot_image::qemu::{DEFAULT_CMDLINE, EXIT_PARAMETER};
-use boot_image::{
-    Compression, Firmware, Initramfs, Kernel, Machine, Media, QemuCommand, Qmp, Serial,
-};
+use boot_image::{Compression, Firmware, Initramfs, Machine, Media, QemuCommand, Qmp, Serial};
 use tempfile::TempDir;
 
 use crate::artifacts::{self, or_fail};
@@ -22,6 +20,7 @@ pub struct Boot {
     initramfs: Archive,
     features: Vec<&'static str>,
     firmware: Firmware,
+    disk: Option<PathBuf>,
     smp: u32,
     memory: String,
     serial: Serial,
@@ -53,6 +52,7 @@ impl Boot {
             initramfs: Archive::Default,
             features: Vec::new(),
             firmware: Firmware::Direct,
+            disk: None,
             smp: 1,
             memory: "256M".into(),
             serial: Serial::Pipe,
@@ -114,6 +114,12 @@ impl Boot {
         self
     }
 
+    /// This disk image, as it is: its kernel, its initramfs, and no command line but its own.
+    pub fn disk_image(mut self, image: &Path, firmware: Firmware) -> Self {
+        self.disk = Some(image.into());
+        self.firmware(firmware).whole_cmdline(None)
+    }
+
     /// Number of CPUs.
     pub fn smp(mut self, cpus: u32) -> Self {
         self.smp = cpus;
@@ -146,10 +152,9 @@ impl Boot {
 
     /// Builds what is missing, waits for a free place, and starts the machine.
     pub fn spawn(self) -> Guest {
-        let kernel = artifacts::kernel(&self.features);
         let files =
             tempfile::tempdir().unwrap_or_else(|error| panic!("cannot create a folder: {error}"));
-        let media = self.media(&kernel, &files);
+        let media = self.media(&files);
         let qmp = files.path().join("qmp");
         let gdb = self.debugged.then(|| files.path().join(GDB_SOCKET));
         let qemu = QemuCommand {
@@ -173,7 +178,14 @@ impl Boot {
         Guest::new(machine, qmp, log, (files, slot))
     }
 
-    fn media(&self, kernel: &Kernel, files: &TempDir) -> Media {
+    fn media(&self, files: &TempDir) -> Media {
+        if let Some(image) = &self.disk {
+            return Media::Disk {
+                image: image.clone(),
+                firmware: self.firmware,
+            };
+        }
+        let kernel = artifacts::kernel(&self.features);
         let initramfs = self.write_initramfs(files.path());
         if self.firmware == Firmware::Direct {
             return Media::Direct {
@@ -183,7 +195,7 @@ impl Boot {
         }
         let image = files.path().join("disk.img");
         let initramfs = initramfs.expect("a disk image has an initramfs");
-        artifacts::write_disk_image(kernel, &initramfs, &image);
+        artifacts::write_disk_image(&kernel, &initramfs, &image);
         Media::Disk {
             image,
             firmware: self.firmware,

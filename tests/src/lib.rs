@@ -17,6 +17,7 @@
 
 mod artifacts;
 mod boot;
+mod cli;
 mod gdb;
 mod guest;
 mod slot;
@@ -24,6 +25,7 @@ mod slot;
 pub use boot::Boot;
 pub use boot_image::{Compression, Firmware, Initramfs};
 pub use boot_image::{bootconfig, cpio};
+pub use cli::{cargo_run, cargo_run_machine};
 pub use gdb::{Breakpoint, Gdb};
 pub use guest::{Guest, Verdict};
 

@@ -65,6 +65,9 @@ pub use imp::{
 };
 pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 
+// --- no reads on a guess (Linux: linux/nospec.h) ---
+pub use imp::array_index_nospec;
+
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{
     PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, init_stack_end,

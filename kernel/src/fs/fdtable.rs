@@ -4,6 +4,7 @@
 //! after it is released, because closing may sleep.
 #![forbid(unsafe_code)]
 
+use crate::arch::array_index_nospec;
 use crate::fs::file::{File, fmode};
 use crate::fs::locks::filp_close;
 use crate::prelude::*;
@@ -168,10 +169,12 @@ impl FilesStruct {
     #[inline]
     pub fn get(&self, fd: i32) -> Result<Arc<File>> {
         let table = self.table.lock();
-        match table.files.get(fd as u32 as usize) {
-            Some(Some(file)) => Ok(file.clone()),
-            _ => Err(Errno::EBADF),
+        let (index, len) = (fd as u32 as usize, table.files.len());
+        if index >= len {
+            return Err(Errno::EBADF);
         }
+        let slot = table.files.get(array_index_nospec(index, len));
+        slot.cloned().flatten().ok_or(Errno::EBADF)
     }
 
     /// The file behind a descriptor, unless it was opened with O_PATH. Errors: EBADF.

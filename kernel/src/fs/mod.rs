@@ -66,7 +66,7 @@ pub mod xattr;
 
 mod setup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use setup::{memory_bytes, vfs_caches_init};
 

@@ -8,6 +8,7 @@ pub mod lib;
 pub mod mm;
 
 pub use crate::kernel::irq::early_irq_init;
+pub use asm::barrier::array_index_nospec;
 pub use asm::irqflags::{
     IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
     local_irq_save, safe_halt,

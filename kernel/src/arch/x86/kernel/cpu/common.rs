@@ -256,6 +256,10 @@ pub fn cpu_init_features() {
 }
 
 impl CpuInfo {
+    /// Whether CPUID has announced a feature.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.capability[feature.word()] & feature.mask() != 0
+    }
     /// Vendor as text.
     pub fn vendor_id(&self) -> &str {
         core::str::from_utf8(&self.vendor).unwrap_or("unknown")
