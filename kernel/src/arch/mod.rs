@@ -31,8 +31,8 @@ pub use imp::{
 
 // --- who and where am I (Linux: asm/percpu.h, asm/current.h, asm/preempt.h) ---
 pub use imp::{
-    current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
-    smp_processor_id, this_cpu_offset,
+    COUNTS_READERS_BY_TASK, current_ptr, preempt_count, preempt_count_add, preempt_count_sub,
+    set_current_ptr, smp_processor_id, this_cpu_offset,
 };
 
 // --- physical memory (Linux: asm/page.h) ---

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use crate::arch;
 use crate::init::{do_mounts, init_task, initcall, initramfs, params, run_init, version};
 use crate::kernel::sched::completion::Completion;
-use crate::kernel::{cpu, kthread, pid, printk, sched, softirq, time};
+use crate::kernel::{cpu, kthread, pid, printk, rcu, sched, softirq, time};
 use crate::prelude::*;
 use crate::{drivers, fs, mm};
 
@@ -85,6 +85,7 @@ pub fn start_kernel() -> ! {
         pr_warn!("Interrupts were enabled *very* early, fixing it");
         arch::local_irq_disable();
     }
+    rcu::rcu_init(); // readers, callbacks and the softirq that runs them
     arch::early_irq_init(); // descriptors for every interrupt line
     arch::init_irq(); // vectors, interrupt controllers
     time::timer::init_timers(); // the timer wheel, before anybody starts a timeout
@@ -115,6 +116,7 @@ pub fn start_kernel() -> ! {
 /// frees that while this function is still on pid 0's stack.
 #[__ref]
 fn rest_init() -> ! {
+    rcu::rcu_scheduler_starting(); // one CPU, no switch yet: the last moment without readers
     // Pid 1 must exist before kthreadd so that it is numbered 1, yet must not run ahead: it waits
     // on KTHREADD_DONE, since it will ask for kernel threads.
     let init = crate::kernel::fork::user_mode_thread(kernel_init);
@@ -139,6 +141,7 @@ fn kernel_init() {
     free_initmem();
     mark_readonly();
     set_system_state(SystemState::Running);
+    rcu::rcu_end_inkernel_boot(); // grace periods need not be fast any more
     crate::kernel::sysctl::do_sysctl_args();
     run_init::run_init_process();
 }
@@ -181,6 +184,7 @@ fn free_initmem() {
 /// Whether kernel text and constants become read-only (`rodata=`).
 fn mark_readonly() {
     if params::rodata_enabled() {
+        rcu::rcu_barrier(); // no callback is left that would write there
         arch::mark_rodata_ro();
         arch::debug_checkwx(); // in Linux the end of mark_rodata_ro
         mm::rodata_test::rodata_test();

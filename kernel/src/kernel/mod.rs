@@ -21,6 +21,7 @@ pub mod pid;
 pub mod preempt;
 pub mod ptrace;
 pub mod ratelimit;
+pub mod rcu;
 pub mod reboot;
 pub mod resource;
 pub mod sched;

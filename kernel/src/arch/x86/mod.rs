@@ -20,8 +20,8 @@ pub use asm::page::{
     direct_map_phys, phys_to_virt, self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 pub use asm::percpu::{
-    current_ptr, preempt_count, preempt_count_add, preempt_count_sub, set_current_ptr,
-    smp_processor_id, this_cpu_offset,
+    COUNTS_READERS_BY_TASK, current_ptr, preempt_count, preempt_count_add, preempt_count_sub,
+    set_current_ptr, smp_processor_id, this_cpu_offset,
 };
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};

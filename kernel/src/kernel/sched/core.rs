@@ -19,7 +19,7 @@ use super::stack;
 use super::task::{self, CurrentTask, Task, state::*, tif};
 use crate::arch;
 use crate::kernel::preempt::PREEMPT_OFFSET;
-use crate::kernel::time;
+use crate::kernel::{rcu, time};
 use crate::mm::mmap::MmStruct;
 use crate::mm::percpu::NR_CPUS;
 use crate::prelude::*;
@@ -156,6 +156,7 @@ fn __schedule(kind: SwitchKind) {
     let prev = current().as_task();
     schedule_debug(prev);
     arch::local_irq_disable();
+    rcu::note_context_switch(prev); // may wake a thread, so before the queue is locked
     let mut rq = this_rq().lock();
     rq.update_clock();
     rq.update_curr();
@@ -584,6 +585,14 @@ pub fn scheduler_tick() {
     rq.task_tick();
     drop(rq);
     cputime::account_process_tick();
+    rcu::rcu_sched_clock_irq(cputime::irq_from_user());
+}
+
+/// Asks `cpu` for a switch, whoever runs there (Linux: `resched_cpu`). Any context.
+pub fn resched_cpu(cpu: usize) {
+    let flags = arch::local_irq_save();
+    cpu_rq(cpu).lock().resched_curr();
+    arch::local_irq_restore(flags);
 }
 
 /// Set by the first line of `sched_init`'s end: from then on sleeping is possible.

@@ -8,6 +8,7 @@ use crate::fs::file::FilesStruct;
 use crate::fs::fs_struct::FsStruct;
 use crate::kernel::cred::Cred;
 use crate::kernel::kthread::{Kthread, ThreadFn};
+use crate::kernel::rcu::RcuReader;
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::entity::SchedState;
 use crate::kernel::sched::stack::KernelStack;
@@ -168,6 +169,8 @@ pub struct Task {
     pub nivcsw: AtomicU64,
     /// What it read and wrote (Linux: `struct task_io_accounting`).
     pub ioac: IoAccounting,
+    /// Its read-side sections; owned by kernel/rcu.
+    pub rcu: RcuReader,
     /// Scheduling state; owned by kernel/sched.
     pub se: SchedState,
     /// Registers of a task that is not running; owned by arch.
@@ -315,6 +318,7 @@ impl Task {
             nvcsw: AtomicU64::new(0),
             nivcsw: AtomicU64::new(0),
             ioac: IoAccounting::default(),
+            rcu: RcuReader::new(),
             se: SchedState::new(stack_end),
             thread: arch::ThreadStruct::new(),
         }
