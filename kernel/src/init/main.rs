@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use crate::arch;
 use crate::init::{do_mounts, init_task, initcall, initramfs, params, run_init, version};
 use crate::kernel::sched::completion::Completion;
-use crate::kernel::{cpu, kthread, pid, printk, rcu, sched, softirq, time};
+use crate::kernel::{async_, cpu, kthread, pid, printk, rcu, sched, softirq, time, workqueue};
 use crate::prelude::*;
 use crate::{drivers, fs, mm};
 
@@ -85,6 +85,7 @@ pub fn start_kernel() -> ! {
         pr_warn!("Interrupts were enabled *very* early, fixing it");
         arch::local_irq_disable();
     }
+    workqueue::workqueue_init_early(); // work can be queued from here on; nobody does it yet
     rcu::rcu_init(); // readers, callbacks and the softirq that runs them
     arch::early_irq_init(); // descriptors for every interrupt line
     arch::init_irq(); // vectors, interrupt controllers
@@ -136,7 +137,7 @@ fn rest_init() -> ! {
 fn kernel_init() {
     KTHREADD_DONE.wait_for_completion();
     kernel_init_freeable();
-    // Nothing may still run in init text when it is freed.
+    async_::async_synchronize_full(); // no call may still run in init text when that is freed
     set_system_state(SystemState::FreeingInitmem);
     free_initmem();
     mark_readonly();
@@ -151,7 +152,9 @@ fn kernel_init() {
 fn kernel_init_freeable() {
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
     arch::print_cpu_info("smpboot: CPU0: "); // all that there is of smp_prepare_cpus with one CPU
+    workqueue::workqueue_init(); // the first workers: what was queued so far runs
     initcall::do_pre_smp_initcalls();
+    workqueue::workqueue_init_topology(); // all CPUs are up
     initcall::assert_counts(); // an entry that the linker lost would be noticed here
     do_basic_setup();
     initramfs::wait_for_initramfs();

@@ -2,6 +2,7 @@
 
 #[macro_use]
 pub mod printk;
+pub mod async_;
 pub mod bug;
 pub mod capability;
 pub mod cpu;
@@ -32,3 +33,4 @@ pub mod sys;
 pub mod syscall;
 pub mod sysctl;
 pub mod time;
+pub mod workqueue;

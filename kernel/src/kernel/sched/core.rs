@@ -16,10 +16,10 @@ use super::entity::Class;
 use super::fair::Enqueue;
 use super::rq::{self, Rq, RqGuard, cpu_rq, this_rq};
 use super::stack;
-use super::task::{self, CurrentTask, Task, state::*, tif};
+use super::task::{self, CurrentTask, Task, pf, state::*, tif};
 use crate::arch;
 use crate::kernel::preempt::PREEMPT_OFFSET;
-use crate::kernel::{rcu, time};
+use crate::kernel::{rcu, time, workqueue};
 use crate::mm::mmap::MmStruct;
 use crate::mm::percpu::NR_CPUS;
 use crate::prelude::*;
@@ -62,6 +62,10 @@ enum SwitchKind {
 /// Gives the CPU to another task; returns when this one is chosen again (Linux: `schedule`).
 /// The task's state says whether it stays runnable. Context: process, preempt count 0.
 pub fn schedule() {
+    let is_worker = current().has_flag(pf::PF_WQ_WORKER);
+    if is_worker && current().state.load(Ordering::Relaxed) != TASK_RUNNING {
+        workqueue::wq_worker_sleeping();
+    }
     loop {
         arch::preempt_count_add(PREEMPT_OFFSET);
         __schedule(SwitchKind::Voluntary);
@@ -69,6 +73,9 @@ pub fn schedule() {
         if !need_resched() {
             break;
         }
+    }
+    if is_worker {
+        workqueue::wq_worker_running();
     }
 }
 

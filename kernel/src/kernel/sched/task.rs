@@ -70,6 +70,8 @@ pub mod pf {
     pub const PF_FORKNOEXEC: u32 = 0x40;
     /// Killed by a signal.
     pub const PF_SIGNALED: u32 = 0x400;
+    /// A worker of a workqueue: `schedule` tells its pool.
+    pub const PF_WQ_WORKER: u32 = 0x20;
     /// Never frozen.
     pub const PF_NOFREEZE: u32 = 0x8000;
     /// A kernel thread.
