@@ -31,9 +31,9 @@ pub use imp::{
 
 // --- who and where am I (Linux: asm/percpu.h, asm/current.h, asm/preempt.h) ---
 pub use imp::{
-    clear_preempt_need_resched, current_ptr, preempt_count, preempt_count_add,
-    preempt_count_dec_and_test, preempt_count_inc, preempt_count_sub, set_current_ptr,
-    set_preempt_need_resched, smp_processor_id, this_cpu_offset,
+    COUNTS_READERS_BY_TASK, clear_preempt_need_resched, current_ptr, preempt_count,
+    preempt_count_add, preempt_count_dec_and_test, preempt_count_inc, preempt_count_sub,
+    set_current_ptr, set_preempt_need_resched, smp_processor_id, this_cpu_offset,
 };
 
 // --- physical memory (Linux: asm/page.h) ---

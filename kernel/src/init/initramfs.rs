@@ -1,6 +1,8 @@
 //! The root file system from the boot loader's archive (Linux: init/initramfs.c).
 #![forbid(unsafe_code)]
 
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use uapi::errno::Errno;
 use uapi::fcntl::{O_CREAT, O_LARGEFILE, O_TRUNC, O_WRONLY};
 use uapi::stat::{S_IFMT, S_IFREG};
@@ -10,18 +12,50 @@ use crate::fs::char_dev::DevT;
 use crate::fs::file::File;
 use crate::fs::init as kfs;
 use crate::fs::open::filp_open;
+use crate::kernel::async_::{
+    AsyncCookie, AsyncDomain, async_schedule_domain, async_synchronize_cookie_domain,
+};
 use crate::lib::cpio::{self, CpioSink, Entry, Header, Kind};
+use crate::lib::kstrtox::kstrtobool;
 use crate::prelude::*;
 
-/// Makes what Linux's built-in archive has, then unpacks the boot loader's archives over it
-/// (Linux: `populate_rootfs`). A broken archive leaves what came before the damage; the boot goes
-/// on.
+/// Unpacking is waited for by name: a full synchronisation does not include it.
+static INITRAMFS_DOMAIN: AsyncDomain = AsyncDomain::exclusive();
+/// The cookie of the unpacking; 0 before there is one.
+static INITRAMFS_COOKIE: AtomicU64 = AtomicU64::new(0);
+/// `initramfs_async=`: the other initcalls go on meanwhile.
+static INITRAMFS_ASYNC: AtomicBool = AtomicBool::new(true);
+
+#[__init]
+fn initramfs_async_setup(value: &str) -> Result {
+    let value = kstrtobool(value)?;
+    INITRAMFS_ASYNC.store(value, Ordering::Relaxed);
+    Ok(())
+}
+__setup!("initramfs_async=", initramfs_async_setup);
+
+/// Has the boot loader's archives unpacked into the root file system, by a worker thread (Linux:
+/// `populate_rootfs`).
 #[__init]
 fn populate_rootfs() -> Result {
-    let made = default_rootfs();
+    let cookie = async_schedule_domain(do_populate_rootfs, &INITRAMFS_DOMAIN);
+    INITRAMFS_COOKIE.store(cookie, Ordering::Release);
+    if !INITRAMFS_ASYNC.load(Ordering::Relaxed) {
+        wait_for_initramfs();
+    }
+    Ok(())
+}
+rootfs_initcall!(populate_rootfs);
+
+/// Makes what Linux's built-in archive has, then unpacks the boot loader's archives over it. A
+/// broken one leaves what came before the damage; the boot goes on
+/// (Linux: `do_populate_rootfs`). `kernel_init` waits for it before init text is freed.
+#[__init]
+fn do_populate_rootfs(_cookie: AsyncCookie) {
+    let _ = default_rootfs();
     let archive = arch::initrd_bytes();
     if archive.is_empty() {
-        return made;
+        return;
     }
     pr_info!("Unpacking initramfs...");
     let mut unpacker = Unpacker {
@@ -33,14 +67,17 @@ fn populate_rootfs() -> Result {
     }
     unpacker.set_directory_times();
     arch::free_initrd_mem();
-    Ok(())
 }
-rootfs_initcall!(populate_rootfs);
 
-/// Returns when the archive is unpacked. Unpacking is synchronous: when the initcalls are done, so
-/// is it (Linux: `wait_for_initramfs`).
-#[__init]
-pub fn wait_for_initramfs() {}
+/// Returns when the archive is unpacked (Linux: `wait_for_initramfs`). May sleep.
+pub fn wait_for_initramfs() {
+    match INITRAMFS_COOKIE.load(Ordering::Acquire) {
+        // Nobody would ever wake a waiter for a call that has not been scheduled.
+        0 => pr_warn!("wait_for_initramfs() called before rootfs_initcalls"),
+        // One more: everything before the next cookie, the unpacking itself included.
+        cookie => async_synchronize_cookie_domain(cookie + 1, &INITRAMFS_DOMAIN),
+    }
+}
 
 /// A console for any archive, and a place to mount another root on
 /// (Linux: usr/default_cpio_list; init/noinitramfs.c, `default_rootfs`).

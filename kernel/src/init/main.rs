@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use crate::arch;
 use crate::init::{do_mounts, init_task, initcall, initramfs, params, run_init, version};
 use crate::kernel::sched::completion::Completion;
-use crate::kernel::{cpu, kthread, pid, printk, sched, softirq, time};
+use crate::kernel::{async_, cpu, kthread, pid, printk, rcu, sched, softirq, time, workqueue};
 use crate::prelude::*;
 use crate::{drivers, fs, mm};
 
@@ -85,6 +85,8 @@ pub fn start_kernel() -> ! {
         pr_warn!("Interrupts were enabled *very* early, fixing it");
         arch::local_irq_disable();
     }
+    workqueue::workqueue_init_early(); // work can be queued from here on; nobody does it yet
+    rcu::rcu_init(); // readers, callbacks and the softirq that runs them
     arch::early_irq_init(); // descriptors for every interrupt line
     arch::init_irq(); // vectors, interrupt controllers
     time::timer::init_timers(); // the timer wheel, before anybody starts a timeout
@@ -116,6 +118,7 @@ pub fn start_kernel() -> ! {
 /// frees that while this function is still on pid 0's stack.
 #[__ref]
 fn rest_init() -> ! {
+    rcu::rcu_scheduler_starting(); // one CPU, no switch yet: the last moment without readers
     // Pid 1 must exist before kthreadd so that it is numbered 1, yet must not run ahead: it waits
     // on KTHREADD_DONE, since it will ask for kernel threads.
     let init = crate::kernel::fork::user_mode_thread(kernel_init);
@@ -135,11 +138,12 @@ fn rest_init() -> ! {
 fn kernel_init() {
     KTHREADD_DONE.wait_for_completion();
     kernel_init_freeable();
-    // Nothing may still run in init text when it is freed.
+    async_::async_synchronize_full(); // no call may still run in init text when that is freed
     set_system_state(SystemState::FreeingInitmem);
     free_initmem();
     mark_readonly();
     set_system_state(SystemState::Running);
+    rcu::rcu_end_inkernel_boot(); // grace periods need not be fast any more
     crate::kernel::sysctl::do_sysctl_args();
     run_init::run_init_process();
 }
@@ -149,7 +153,9 @@ fn kernel_init() {
 fn kernel_init_freeable() {
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
     arch::print_cpu_info("smpboot: CPU0: "); // all that there is of smp_prepare_cpus with one CPU
+    workqueue::workqueue_init(); // the first workers: what was queued so far runs
     initcall::do_pre_smp_initcalls();
+    workqueue::workqueue_init_topology(); // all CPUs are up
     initcall::assert_counts(); // an entry that the linker lost would be noticed here
     do_basic_setup();
     initramfs::wait_for_initramfs();
@@ -182,6 +188,7 @@ fn free_initmem() {
 /// Whether kernel text and constants become read-only (`rodata=`).
 fn mark_readonly() {
     if params::rodata_enabled() {
+        rcu::rcu_barrier(); // no callback is left that would write there
         arch::mark_rodata_ro();
         arch::debug_checkwx(); // in Linux the end of mark_rodata_ro
         mm::rodata_test::rodata_test();

@@ -14,6 +14,7 @@ use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::task::{Task, pf, state::*};
 use crate::kernel::sched::{current, schedule, set_current_state, wake_up_process, wake_up_state};
 use crate::kernel::signal;
+use crate::kernel::workqueue::Worker;
 use crate::prelude::*;
 use uapi::sched::{CLONE_FILES, CLONE_FS};
 use uapi::signal::SIGCHLD;
@@ -33,6 +34,8 @@ pub struct Kthread {
     /// Done when the thread's function has returned, or will never run.
     exited: Completion,
     result: AtomicI32,
+    /// What a workqueue's thread is to its pool (Linux: `kthread_data`).
+    worker: spin::Once<Arc<Worker>>,
 }
 
 impl Kthread {
@@ -43,7 +46,16 @@ impl Kthread {
             parked: Completion::new(),
             exited: Completion::new(),
             result: AtomicI32::new(0),
+            worker: spin::Once::new(),
         }
+    }
+    /// The worker that the thread is.
+    pub fn worker(&self) -> Option<&Arc<Worker>> {
+        self.worker.get()
+    }
+    /// The thread becomes a worker, for good.
+    pub fn set_worker(&self, worker: Arc<Worker>) {
+        self.worker.call_once(|| worker);
     }
     fn has(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0

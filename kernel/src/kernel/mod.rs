@@ -2,6 +2,7 @@
 
 #[macro_use]
 pub mod printk;
+pub mod async_;
 pub mod bug;
 pub mod capability;
 pub mod cpu;
@@ -21,6 +22,7 @@ pub mod pid;
 pub mod preempt;
 pub mod ptrace;
 pub mod ratelimit;
+pub mod rcu;
 pub mod reboot;
 pub mod resource;
 pub mod rseq;
@@ -32,3 +34,4 @@ pub mod sys;
 pub mod syscall;
 pub mod sysctl;
 pub mod time;
+pub mod workqueue;

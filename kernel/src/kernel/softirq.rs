@@ -11,6 +11,7 @@ use crate::arch;
 use crate::kernel::preempt::{
     HARDIRQ_OFFSET, SOFTIRQ_DISABLE_OFFSET, SOFTIRQ_OFFSET, in_interrupt,
 };
+use crate::kernel::rcu;
 use crate::kernel::sched::task::Task;
 use crate::mm::percpu::{NR_CPUS, PerCpu};
 use crate::prelude::*;
@@ -90,6 +91,7 @@ fn pending() -> u32 {
 #[inline]
 pub fn irq_enter() {
     arch::preempt_count_add(HARDIRQ_OFFSET);
+    rcu::rcu_irq_enter();
     crate::kernel::time::tick::tick_irq_enter();
 }
 
@@ -97,9 +99,13 @@ pub fn irq_enter() {
 #[inline]
 pub fn irq_exit() {
     arch::preempt_count_sub(HARDIRQ_OFFSET);
-    if !in_interrupt() && pending() != 0 {
+    if in_interrupt() {
+        return;
+    }
+    if pending() != 0 {
         do_softirq_own_context();
     }
+    rcu::rcu_irq_exit();
 }
 
 /// Serves pending softirqs; interrupts are off on entry and on return.

@@ -88,6 +88,7 @@ fn may_wait(gfp: Gfp, order: u32) -> bool {
         && system_state() >= SystemState::Scheduling
         && !arch::current_ptr().is_null()
         && !in_atomic()
+        && !current().rcu.is_reading()
         && !current().has_flag(pf::PF_IDLE | pf::PF_MEMALLOC)
 }
 

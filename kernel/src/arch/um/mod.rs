@@ -84,6 +84,9 @@ pub fn cpu_relax() {
     std::hint::spin_loop();
 }
 
+/// Host threads that are no tasks run kernel code too, and all of them are "CPU 0".
+pub const COUNTS_READERS_BY_TASK: bool = false;
+
 /// Always CPU 0.
 pub fn smp_processor_id() -> usize {
     0

@@ -21,9 +21,9 @@ pub use asm::page::{
     direct_map_phys, phys_to_virt, self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 pub use asm::percpu::{
-    clear_preempt_need_resched, current_ptr, preempt_count, preempt_count_add,
-    preempt_count_dec_and_test, preempt_count_inc, preempt_count_sub, set_current_ptr,
-    set_preempt_need_resched, smp_processor_id, this_cpu_offset,
+    COUNTS_READERS_BY_TASK, clear_preempt_need_resched, current_ptr, preempt_count,
+    preempt_count_add, preempt_count_dec_and_test, preempt_count_inc, preempt_count_sub,
+    set_current_ptr, set_preempt_need_resched, smp_processor_id, this_cpu_offset,
 };
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};

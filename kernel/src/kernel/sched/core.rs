@@ -16,12 +16,12 @@ use super::entity::Class;
 use super::fair::Enqueue;
 use super::rq::{self, Rq, RqGuard, cpu_rq, this_rq};
 use super::stack;
-use super::task::{self, CurrentTask, Task, state::*, tif};
+use super::task::{self, CurrentTask, Task, pf, state::*, tif};
 use crate::arch;
 use crate::kernel::panic::{self, Taint};
 use crate::kernel::preempt::PREEMPT_OFFSET;
 use crate::kernel::rseq::rseq_preempt;
-use crate::kernel::time;
+use crate::kernel::{rcu, time, workqueue};
 use crate::mm::mmap::MmStruct;
 use crate::mm::percpu::NR_CPUS;
 use crate::prelude::*;
@@ -64,6 +64,10 @@ enum SwitchKind {
 /// Gives the CPU to another task; returns when this one is chosen again (Linux: `schedule`).
 /// The task's state says whether it stays runnable. Context: process, preempt count 0.
 pub fn schedule() {
+    let is_worker = current().has_flag(pf::PF_WQ_WORKER);
+    if is_worker && current().state.load(Ordering::Relaxed) != TASK_RUNNING {
+        workqueue::wq_worker_sleeping();
+    }
     loop {
         arch::preempt_count_add(PREEMPT_OFFSET);
         __schedule(SwitchKind::Voluntary);
@@ -71,6 +75,9 @@ pub fn schedule() {
         if !need_resched() {
             break;
         }
+    }
+    if is_worker {
+        workqueue::wq_worker_running();
     }
 }
 
@@ -169,6 +176,7 @@ fn __schedule(kind: SwitchKind) {
     let prev = current().as_task();
     schedule_debug(prev);
     arch::local_irq_disable();
+    rcu::note_context_switch(prev); // may wake a thread, so before the queue is locked
     let mut rq = this_rq().lock();
     rq.update_clock();
     rq.update_curr();
@@ -599,6 +607,14 @@ pub fn scheduler_tick() {
     rq.task_tick();
     drop(rq);
     cputime::account_process_tick();
+    rcu::rcu_sched_clock_irq(cputime::irq_from_user());
+}
+
+/// Asks `cpu` for a switch, whoever runs there (Linux: `resched_cpu`). Any context.
+pub fn resched_cpu(cpu: usize) {
+    let flags = arch::local_irq_save();
+    cpu_rq(cpu).lock().resched_curr();
+    arch::local_irq_restore(flags);
 }
 
 /// Set by the first line of `sched_init`'s end: from then on sleeping is possible.

@@ -48,6 +48,11 @@ pub fn note_irq_entry(from_user: bool) {
     IRQ_FROM_USER.raw_this().store(from_user, Ordering::Relaxed);
 }
 
+/// Whether the interrupt that is being handled interrupted user code.
+pub(super) fn irq_from_user() -> bool {
+    IRQ_FROM_USER.raw_this().load(Ordering::Relaxed)
+}
+
 fn add(column: CpuUsage, ns: u64) {
     KERNEL_CPUSTAT.raw_this()[column as usize].fetch_add(ns, Ordering::Relaxed);
 }
@@ -56,7 +61,7 @@ fn add(column: CpuUsage, ns: u64) {
 /// `account_process_tick`). Hard interrupt context.
 pub(super) fn account_process_tick() {
     let task = current();
-    if IRQ_FROM_USER.raw_this().load(Ordering::Relaxed) {
+    if irq_from_user() {
         task.utime.fetch_add(TICK_NSEC, Ordering::Relaxed);
         let column = if task.se.nice() > 0 {
             CpuUsage::Nice

@@ -11,6 +11,7 @@ use super::core::{current, need_resched, sched_clock, schedule_idle};
 use super::cputime;
 use super::task::{pf, tif};
 use crate::arch;
+use crate::kernel::rcu;
 use crate::kernel::time::tick;
 use crate::prelude::*;
 
@@ -72,7 +73,10 @@ fn cpuidle_idle_call() {
     if need_resched() {
         arch::local_irq_enable();
     } else {
+        // Nobody reads here meanwhile: a grace period does not have to wake this CPU.
+        rcu::rcu_idle_enter();
         arch::safe_halt();
+        rcu::rcu_idle_exit();
     }
     task.set_tif(tif::POLLING_NRFLAG);
 }

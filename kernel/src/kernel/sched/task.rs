@@ -8,6 +8,7 @@ use crate::fs::file::{File, FilesStruct};
 use crate::fs::fs_struct::FsStruct;
 use crate::kernel::cred::Cred;
 use crate::kernel::kthread::{Kthread, ThreadFn};
+use crate::kernel::rcu::RcuReader;
 use crate::kernel::rseq::RseqState;
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::entity::SchedState;
@@ -72,6 +73,8 @@ pub mod pf {
     pub const PF_SIGNALED: u32 = 0x400;
     /// Makes memory free: may use the whole reserve, and never waits for memory.
     pub const PF_MEMALLOC: u32 = 0x800;
+    /// A worker of a workqueue: `schedule` tells its pool.
+    pub const PF_WQ_WORKER: u32 = 0x20;
     /// Never frozen.
     pub const PF_NOFREEZE: u32 = 0x8000;
     /// A kernel thread.
@@ -173,6 +176,8 @@ pub struct Task {
     pub nivcsw: AtomicU64,
     /// What it read and wrote (Linux: `struct task_io_accounting`).
     pub ioac: IoAccounting,
+    /// Its read-side sections; owned by kernel/rcu.
+    pub rcu: RcuReader,
     /// Scheduling state; owned by kernel/sched.
     pub se: SchedState,
     /// Registers of a task that is not running; owned by arch.
@@ -321,6 +326,7 @@ impl Task {
             nvcsw: AtomicU64::new(0),
             nivcsw: AtomicU64::new(0),
             ioac: IoAccounting::default(),
+            rcu: RcuReader::new(),
             se: SchedState::new(stack_end),
             thread: arch::ThreadStruct::new(),
         }

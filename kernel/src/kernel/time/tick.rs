@@ -141,6 +141,7 @@ pub fn tick_nohz_idle_enter() {
     }
     tick.idle.store(true, Ordering::Relaxed);
     let next = match timer::next_timer_jiffy(cpu) {
+        _ if crate::kernel::rcu::needs_cpu(cpu) => 0, // the tick looks after its callbacks
         Some(jiffy) => (jiffy + 1).saturating_mul(TICK_NSEC),
         None => u64::MAX,
     };

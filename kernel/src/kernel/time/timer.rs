@@ -211,11 +211,12 @@ impl Timer {
         let Some(old) = place.take() else {
             return false;
         };
-        // Not found: the softirq has taken it and is about to call it.
-        BASES[old.cpu]
+        // Not found: the softirq has taken it, but will see that it is not wanted any more.
+        let entry = BASES[old.cpu]
             .lock()
-            .remove(old.bucket, |entry| Arc::ptr_eq(entry, self))
-            .is_some()
+            .remove(old.bucket, |entry| Arc::ptr_eq(entry, self));
+        drop(entry);
+        true
     }
 }
 
@@ -230,9 +231,14 @@ pub(super) fn run_local_timers() {
 
 fn run_timer_softirq() {
     let cpu = crate::arch::smp_processor_id();
-    let due = BASES[cpu].lock().expire(jiffies());
+    let now = jiffies();
+    let due = BASES[cpu].lock().expire(now);
     for timer in due {
-        let still_wanted = timer.queued.lock().take().is_some();
+        // Another CPU may have stopped it since, or started it anew for a later time.
+        let still_wanted = {
+            let mut place = timer.queued.lock();
+            place.take_if(|place| place.expires <= now).is_some()
+        };
         if still_wanted {
             TIMERS_RUN.raw_this().fetch_add(1, Ordering::Relaxed);
             (timer.function)();

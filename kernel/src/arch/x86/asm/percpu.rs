@@ -57,6 +57,9 @@ macro_rules! hot_read {
     }};
 }
 
+/// Every reader is a task, from the first line of portable code on.
+pub const COUNTS_READERS_BY_TASK: bool = true;
+
 /// The running task.
 #[inline]
 pub fn current_ptr() -> *const Task {

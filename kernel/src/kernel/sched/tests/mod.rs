@@ -60,6 +60,7 @@ pub fn as_pid_1<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) ->
     drop::<PidTable>(old_tasks);
     super::rq::reset_for_test();
     kthread::reset_for_test();
+    crate::kernel::rcu::reset_for_test();
     time::sched_clock_register(1_000_000_000);
     time::timer::init_timers();
     setup_boot_task();
