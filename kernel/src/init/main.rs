@@ -125,6 +125,7 @@ fn rest_init() -> ! {
     assert_eq!(init, Ok(1), "init must be pid 1");
     let kthreadd = crate::kernel::fork::kernel_thread(kthread::kthreadd);
     assert_eq!(kthreadd, Ok(2), "kthreadd must be pid 2");
+    kthread::set_kthreadd_task(pid::find_task(2));
     // might_sleep() checks and kthread requests are meaningful from here on.
     set_system_state(SystemState::Scheduling);
     KTHREADD_DONE.complete();
@@ -151,6 +152,7 @@ fn kernel_init() {
 /// The part of pid 1's life whose code is freed afterwards.
 #[__init]
 fn kernel_init_freeable() {
+    mm::gfp::allow_all(); // the scheduler runs: an allocation may sleep
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
     arch::print_cpu_info("smpboot: CPU0: "); // all that there is of smp_prepare_cpus with one CPU
     workqueue::workqueue_init(); // the first workers: what was queued so far runs

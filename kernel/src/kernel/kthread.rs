@@ -116,13 +116,17 @@ pub fn kthreadd_task() -> Option<Arc<Task>> {
 
 // --- kthreadd ---------------------------------------------------------------------------------
 
+/// Makes a task known as the one that makes kernel threads; `rest_init` calls it before anybody
+/// can ask for one. What is asked for before it runs lies in the list until then.
+pub fn set_kthreadd_task(task: Option<Arc<Task>>) {
+    *KTHREADD_TASK.lock() = task;
+}
+
 /// The main function of pid 2 (Linux: `kthreadd`). Never returns.
 pub fn kthreadd() {
     let me = current();
     me.set_comm(b"kthreadd");
     signal::ignore_signals(&me);
-    // A request that was made before this only lies in the list, which is looked at below.
-    *KTHREADD_TASK.lock() = Some(me.to_arc());
     me.flags.fetch_or(pf::PF_NOFREEZE, Ordering::Relaxed);
     loop {
         // The state comes before the look at the list: a request in between makes the task

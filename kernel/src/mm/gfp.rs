@@ -1,6 +1,8 @@
 //! What an allocation may do to be satisfied (Linux: include/linux/gfp_types.h).
 #![forbid(unsafe_code)]
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 bitflags::bitflags! {
     /// Allocation flags.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +37,22 @@ impl Gfp {
     pub const USER: Gfp = Gfp::RECLAIM.union(Gfp::MOVABLE);
     /// A page of private memory.
     pub const USER_ANON: Gfp = Gfp::USER.union(Gfp::ANON);
+}
+
+/// What allocations may do by now (Linux: `gfp_allowed_mask`): before `kernel_init` nobody can
+/// wait for memory.
+static GFP_ALLOWED_MASK: AtomicU32 = AtomicU32::new(Gfp::all().difference(Gfp::RECLAIM).bits());
+
+/// From here on allocations may do what they ask for.
+pub fn allow_all() {
+    GFP_ALLOWED_MASK.store(Gfp::all().bits(), Ordering::Release);
+}
+
+impl Gfp {
+    /// What is left of a request at this time of the boot.
+    pub(super) fn allowed(self) -> Gfp {
+        self & Gfp::from_bits_truncate(GFP_ALLOWED_MASK.load(Ordering::Acquire))
+    }
 }
 
 impl core::fmt::Display for Gfp {

@@ -15,7 +15,6 @@ use super::gfp::Gfp;
 use super::mm_types::MmStruct;
 use super::page_alloc::{PAGE_ALLOC_COSTLY_ORDER, memory_is_back, totalram_pages};
 use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE};
-use crate::init::main::{SystemState, system_state};
 use crate::kernel::kthread::kthread_run;
 use crate::kernel::locking::Mutex;
 use crate::kernel::pid;
@@ -83,9 +82,8 @@ pub fn oom_kills() -> u64 {
 /// Whether the running context can wait for memory: a task that may sleep, and is not itself the
 /// one that makes memory free.
 fn may_wait(gfp: Gfp, order: u32) -> bool {
-    gfp.contains(Gfp::RECLAIM)
+    gfp.allowed().contains(Gfp::RECLAIM)
         && order <= PAGE_ALLOC_COSTLY_ORDER
-        && system_state() >= SystemState::Scheduling
         && !arch::current_ptr().is_null()
         && !in_atomic()
         && !current().rcu.is_reading()
