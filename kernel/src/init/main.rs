@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use crate::arch;
 use crate::init::{do_mounts, init_task, initcall, initramfs, params, run_init, version};
 use crate::kernel::sched::completion::Completion;
-use crate::kernel::{cpu, kthread, pid, printk, sched, softirq, time};
+use crate::kernel::{cpu, kthread, pid, printk, sched, smp, softirq, time};
 use crate::prelude::*;
 use crate::{drivers, fs, mm};
 
@@ -147,9 +147,10 @@ fn kernel_init() {
 #[__init]
 fn kernel_init_freeable() {
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
-    arch::print_cpu_info("smpboot: CPU0: "); // all that there is of smp_prepare_cpus with one CPU
-    initcall::do_pre_smp_initcalls();
+    arch::smp_prepare_cpus(smp::setup_max_cpus()); // what the other CPUs will start with
+    initcall::do_pre_smp_initcalls(); // ksoftirqd and migration of CPU 0: the others get the same
     initcall::assert_counts(); // an entry that the linker lost would be noticed here
+    smp::smp_init(); // all CPUs are there before the first driver asks how many
     do_basic_setup();
     initramfs::wait_for_initramfs();
     console_on_rootfs();

@@ -203,7 +203,7 @@ pub fn kthread_create_on_cpu(
     threadfn: impl FnOnce() -> i32 + Send + 'static,
 ) -> Result<Arc<Task>> {
     let task = kthread_create(name, threadfn)?;
-    crate::kernel::sched::set_cpus_allowed(&task, 1 << cpu)?;
+    crate::kernel::sched::kthread_bind(&task, cpu);
     Ok(task)
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Each CPU has a run queue ([`rq`]) with four classes: stop, real time ([`rt`]), fair ([`fair`])
 //! and idle. [`core`] switches between tasks and wakes them; [`wait`], [`swait`] and
-//! [`completion`] are what tasks sleep on; [`cputime`] and [`loadavg`] count.
+//! [`completion`] are what tasks sleep on; [`cputime`] and [`loadavg`] count. [`balance`] spreads
+//! tasks over the CPUs.
 //!
 //! Lock order: tasklist lock (kernel/pid.rs), wait queue, `wake_lock` of a task, run queue.
 
+mod balance;
 mod change;
 pub mod completion;
 pub mod core;
@@ -28,7 +30,7 @@ pub mod task;
 pub mod tests;
 pub mod wait;
 
-pub use self::change::set_cpus_allowed;
+pub use self::change::{kthread_bind, sched_set_stop_task, set_cpus_allowed};
 pub use self::core::{
     activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep, need_resched,
     preempt_check_resched, preempt_schedule_irq, sched_init, schedule, schedule_preempt_disabled,
