@@ -21,6 +21,8 @@ use crate::prelude::*;
 
 /// Ticks between two looks at the other CPUs.
 const BALANCE_INTERVAL: u64 = 8;
+/// Looks between two where a difference of one counts: three tasks on two CPUs take turns.
+const FAIR_TURN: u64 = 4;
 
 /// The CPU that a task shall wake or begin on.
 #[inline(always)]
@@ -139,12 +141,14 @@ pub(super) fn trigger_load_balance(idle: Option<usize>) {
     }
 }
 
-/// Takes a task from a CPU that has at least two more (Linux: `run_rebalance_domains`). Softirq.
+/// Takes a task from a CPU that has at least two more, or now and then one more
+/// (Linux: `run_rebalance_domains`). Softirq.
 fn run_rebalance_domains() {
     let flags = arch::local_irq_save();
     let mut rq = this_rq().lock();
-    let least = rq.nr_running + 2;
-    pull_task(&mut rq, least);
+    let turn = time::jiffies() / BALANCE_INTERVAL % FAIR_TURN == 0;
+    let least = rq.nr_running + if turn { 1 } else { 2 };
+    pull_task(&mut rq, least.max(2));
     drop(rq);
     arch::local_irq_restore(flags);
 }

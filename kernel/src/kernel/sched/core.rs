@@ -282,6 +282,7 @@ fn finish_task_switch() {
     if let Some(prev) = &prev {
         // The state is read before `on_cpu` is cleared: then another CPU may run the task.
         let dead = prev.state.load(Ordering::Relaxed) == TASK_DEAD;
+        debug_assert!(!dead || !prev.se.on_rq.load(Ordering::Relaxed));
         // Release: everything this task did here is seen by the CPU that runs it next.
         prev.se.on_cpu.store(false, Ordering::Release);
         if dead {
@@ -349,6 +350,15 @@ pub fn exec_mmap(mm: Arc<MmStruct>) -> Option<Arc<MmStruct>> {
 #[inline]
 pub fn set_current_state(state: u32) {
     current().state.swap(state, Ordering::SeqCst);
+}
+
+/// Changes the state of the running task to one that does not stand in a loop which looks again
+/// (Linux: `set_special_state`). A waker that has seen an earlier state is done with it before,
+/// or sees the new one: it cannot write over it.
+pub fn set_special_state(state: u32) {
+    let task = current();
+    let _wakers = task.se.wake_lock.lock();
+    task.state.store(state, Ordering::SeqCst);
 }
 
 /// `set_current_state` without the barrier, for going back to `TASK_RUNNING`.

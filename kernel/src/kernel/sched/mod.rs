@@ -34,8 +34,8 @@ pub use self::change::{kthread_bind, sched_set_stop_task, set_cpus_allowed};
 pub use self::core::{
     activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep, need_resched,
     preempt_check_resched, preempt_schedule_irq, sched_init, schedule, schedule_preempt_disabled,
-    schedule_tail, scheduler_tick, set_current_state, task_sched_runtime, try_current,
-    try_to_wake_up, wake_up_new_task, wake_up_process, wake_up_state, yield_now,
+    schedule_tail, scheduler_tick, set_current_state, set_special_state, task_sched_runtime,
+    try_current, try_to_wake_up, wake_up_new_task, wake_up_process, wake_up_state, yield_now,
 };
 pub use self::loadavg::{calc_global_load, loadavg_fixed};
 pub use self::rq::{cpu_active_mask, sched_cpu_activate};
