@@ -165,7 +165,10 @@ fn check(group: &str, cpus: u32) {
         .named(&format!("smp-{group}-{cpus}"))
         .initramfs(&guest_initramfs("/init"))
         .smp(cpus)
-        .cmdline(&format!("loglevel=5 -- run:{group}"))
+        .cmdline(&format!(
+            "{} -- run:{group}",
+            std::env::var("SMP_EXTRA").unwrap_or("loglevel=5".into())
+        ))
         .spawn();
     let output = guest.expect("checks done: ").replace("\r\n", "\n");
     assert!(output.contains("ok 1 "), "nothing was checked:\n{output}");

@@ -409,7 +409,8 @@ impl RqCell {
         let taken = self
             .locked
             .compare_exchange(false, true, Ordering::SeqCst, Ordering::Relaxed);
-        taken.is_ok().then_some(RqGuard {
+        // Not `then_some`: a guard that is made and dropped would unlock.
+        taken.is_ok().then(|| RqGuard {
             cell: self,
             _not_send: PhantomData,
         })
@@ -535,4 +536,21 @@ pub(super) fn reset_for_test() {
     let old = core::mem::replace(&mut *this_rq().lock(), Rq::new());
     drop(old);
     arch::local_irq_restore(flags);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_that_fails_leaves_the_lock_to_its_holder() {
+        let cell = RqCell::new();
+        let flags = arch::local_irq_save();
+        let held = cell.lock();
+        assert!(cell.try_lock().is_none());
+        assert!(cell.try_lock().is_none(), "still held");
+        drop(held);
+        assert!(cell.try_lock().is_some());
+        arch::local_irq_restore(flags);
+    }
 }
