@@ -232,7 +232,10 @@ fn run_timer_softirq() {
     let cpu = crate::arch::smp_processor_id();
     let due = BASES[cpu].lock().expire(jiffies());
     for timer in due {
-        let still_wanted = timer.queued.lock().take().is_some();
+        // Another CPU may have stopped it meanwhile, or started it again for later.
+        let now = jiffies();
+        let due = |place: &mut Place| place.expires <= now;
+        let still_wanted = timer.queued.lock().take_if(due).is_some();
         if still_wanted {
             TIMERS_RUN.raw_this().fetch_add(1, Ordering::Relaxed);
             (timer.function)();
