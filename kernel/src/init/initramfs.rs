@@ -13,13 +13,15 @@ use crate::fs::open::filp_open;
 use crate::lib::cpio::{self, CpioSink, Entry, Header, Kind};
 use crate::prelude::*;
 
-/// Unpacks the boot loader's archives into the root file system (Linux: `populate_rootfs`).
-/// A broken archive leaves what came before the damage; the boot goes on.
+/// Makes what Linux's built-in archive has, then unpacks the boot loader's archives over it
+/// (Linux: `populate_rootfs`). A broken archive leaves what came before the damage; the boot goes
+/// on.
 #[__init]
 fn populate_rootfs() -> Result {
+    let made = default_rootfs();
     let archive = arch::initrd_bytes();
     if archive.is_empty() {
-        return default_rootfs();
+        return made;
     }
     pr_info!("Unpacking initramfs...");
     let mut unpacker = Unpacker {
@@ -30,9 +32,6 @@ fn populate_rootfs() -> Result {
         pr_emerg!("Initramfs unpacking failed: {error}");
     }
     unpacker.set_directory_times();
-    if !kfs::exists("/dev/console") {
-        let _ = default_rootfs();
-    }
     arch::free_initrd_mem();
     Ok(())
 }
@@ -43,7 +42,8 @@ rootfs_initcall!(populate_rootfs);
 #[__init]
 pub fn wait_for_initramfs() {}
 
-/// Without an archive there is at least a console (Linux: init/noinitramfs.c, `default_rootfs`).
+/// A console for any archive, and a place to mount another root on
+/// (Linux: usr/default_cpio_list; init/noinitramfs.c, `default_rootfs`).
 #[__init]
 fn default_rootfs() -> Result {
     let made = ignore_existing(kfs::init_mkdir("/dev", 0o755))
@@ -126,11 +126,8 @@ impl Unpacker {
             }
             Kind::Special => {
                 let (major, minor) = header.rdev;
-                kfs::init_mknod(
-                    path,
-                    header.mode,
-                    DevT::new(major & 0xfff, minor & 0xf_ffff),
-                )?;
+                let dev = DevT::new(major & 0xfff, minor & 0xf_ffff);
+                ignore_existing(kfs::init_mknod(path, header.mode, dev))?;
                 kfs::init_chown(path, header.uid, header.gid)?;
                 kfs::init_chmod(path, header.mode & 0o7777)?;
                 kfs::init_utimes(path, u64::from(header.mtime))?;
@@ -143,7 +140,12 @@ impl Unpacker {
 impl CpioSink for Unpacker {
     fn entry(&mut self, entry: &Entry<'_>) -> Result<(), Errno> {
         let path = path_of(entry)?;
-        kfs::clean_path(&path, entry.header.mode & S_IFMT);
+        // A link takes the place of whatever has its name.
+        let kind = match entry.kind {
+            Kind::Link { .. } | Kind::Symlink { .. } => 0,
+            _ => entry.header.mode & S_IFMT,
+        };
+        kfs::clean_path(&path, kind);
         self.make(entry, &path)
     }
 

@@ -69,7 +69,7 @@ pub fn start_kernel() -> ! {
     pr_notice!("{}", version::linux_banner());
     arch::setup_arch(); // memory map, own page tables, memblock, ACPI tables
     params::setup_boot_config(); // `kernel.*` keys become part of the command line
-    params::setup_command_line(); // three copies: one to show, one to parse, one for initcalls
+    params::setup_command_line(); // kept as it is for /proc/cmdline; parsing leaves it alone
     cpu::setup_nr_cpu_ids();
     arch::setup_per_cpu_areas(); // each CPU its own copy of every per-CPU variable
     arch::smp_prepare_boot_cpu(); // this CPU uses its copy from here on
@@ -102,6 +102,7 @@ pub fn start_kernel() -> ! {
     arch::late_time_init(); // TSC and local APIC timer: the tick starts
     crate::init::calibrate::calibrate_delay(); // needs the tick
     pid::pid_idr_init(); // before the first fork
+    crate::kernel::cred::cred_init(); // what tasks may do
     crate::kernel::fork::fork_init(); // thread limit from the size of memory
     crate::kernel::fork::proc_caches_init();
     fs::vfs_caches_init(); // mounts the root file system that initramfs fills

@@ -101,6 +101,7 @@ pub fn proc_caches_init() {
     SIGNAL_CACHE.create();
     FILES_CACHE.create();
     FS_CACHE.create();
+    crate::mm::mm_types::mm_cache_init();
 }
 
 // --- arguments --------------------------------------------------------------------------------
@@ -570,7 +571,7 @@ pub fn user_mode_thread(f: impl FnOnce() + Send + 'static) -> Result<Pid> {
     };
     let start = Start::Kernel {
         f: Box::new(run),
-        name: Some(b"init"),
+        name: None, // the parent's, `swapper/0`, until execve gives it one
         kthread: None,
     };
     kernel_clone(&args, start)

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::collections::VecDeque;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 
 use crate::kernel::exit::do_exit;
 use crate::kernel::fork::create_kernel_thread;
@@ -71,8 +71,25 @@ struct KthreadCreateInfo {
     threadfn: SpinLock<Option<ThreadFn>>,
     result: SpinLock<Option<Result<Arc<Task>>>>,
     done: Completion,
-    /// The requester was killed and no longer waits.
-    abandoned: AtomicBool,
+    /// `PENDING`, then one of the others for good.
+    fate: AtomicU8,
+}
+
+/// Neither has the thread reported nor the requester given up.
+const PENDING: u8 = 0;
+/// The thread reports, and then sleeps until the requester wakes it.
+const REPORTED: u8 = 1;
+/// The requester was killed and no longer waits: the thread has to end.
+const ABANDONED: u8 = 2;
+
+impl KthreadCreateInfo {
+    /// Decides how the request ends; false when the other side was faster (Linux: the exchange
+    /// of `create->done`).
+    fn settle(&self, fate: u8) -> bool {
+        let (set, failed) = (Ordering::AcqRel, Ordering::Acquire);
+        let settled = self.fate.compare_exchange(PENDING, fate, set, failed);
+        settled.is_ok()
+    }
 }
 
 /// Requests, first in, first out (Linux: `kthread_create_list` under `kthread_create_lock`).
@@ -132,7 +149,7 @@ fn create_kthread(create: Arc<KthreadCreateInfo>) {
 fn kthread(create: &Arc<KthreadCreateInfo>) -> i32 {
     let me = current();
     let threadfn = create.threadfn.lock().take();
-    if create.abandoned.load(Ordering::Acquire) {
+    if !create.settle(REPORTED) {
         kthread_exit(-EINTR);
     }
     // Asleep before the report: the requester's wake-up must find the thread sleeping.
@@ -174,15 +191,18 @@ pub fn kthread_create(
         threadfn: SpinLock::new(Some(Box::new(threadfn))),
         result: SpinLock::new(None),
         done: Completion::new(),
-        abandoned: AtomicBool::new(false),
+        fate: AtomicU8::new(PENDING),
     });
     KTHREAD_CREATE_LIST.lock().push_back(create.clone());
     if let Some(kthreadd) = kthreadd_task() {
         wake_up_process(&kthreadd);
     }
     if create.done.wait_for_completion_killable().is_err() {
-        create.abandoned.store(true, Ordering::Release);
-        return Err(Errno::EINTR);
+        if create.settle(ABANDONED) {
+            return Err(Errno::EINTR);
+        }
+        // The thread is about to report, and sleeps until it is woken: it must not be lost.
+        create.done.wait_for_completion();
     }
     create.result.lock().take().unwrap_or(Err(Errno::ENOMEM))
 }

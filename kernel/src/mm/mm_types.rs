@@ -12,6 +12,8 @@ use crate::kernel::sched::current;
 use crate::mm::filemap::{AddressSpace, MappingUser};
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::pgtable::PageTable;
+use crate::mm::slab_common::ArcCache;
+use crate::mm::slub::SlabKind;
 use crate::mm::util::{MmapLayout, vm_unacct_memory};
 use crate::mm::vma::{Backing, VmFlags, Vma, VmaTree};
 use crate::prelude::*;
@@ -142,11 +144,20 @@ impl RssStat {
     }
 }
 
+/// Linux: `mm_cachep`.
+static MM_CACHE: ArcCache<MmStruct> = ArcCache::new("mm_struct", SlabKind::Plain);
+
+/// Makes the cache of address spaces, so that /proc/slabinfo lists it from the start.
+#[__init]
+pub(crate) fn mm_cache_init() {
+    MM_CACHE.create();
+}
+
 impl MmStruct {
     /// An empty address space. Errors: ENOMEM.
     pub fn new(layout: MmapLayout) -> Result<Arc<MmStruct>> {
         let page_table = Arc::new(PageTable::new()?);
-        Ok(Arc::new_cyclic(|this| MmStruct {
+        MM_CACHE.try_arc_cyclic(|this| MmStruct {
             this: this.clone(),
             mmap: RwSemaphore::new(Mmap {
                 vmas: VmaTree::default(),
@@ -159,7 +170,7 @@ impl MmStruct {
             rss: RssStat::default(),
             exe_file: SpinLock::new(None),
             oom_flags: AtomicU32::new(0),
-        }))
+        })
     }
 
     /// The page tables. A CPU that goes on using them after the last user of the address space

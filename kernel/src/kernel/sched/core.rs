@@ -19,6 +19,7 @@ use super::rq::{self, Rq, RqGuard, cpu_rq, task_rq_lock, this_rq};
 use super::stack;
 use super::task::{self, CurrentTask, Task, state::*, tif};
 use crate::arch;
+use crate::kernel::panic::{self, Taint};
 use crate::kernel::preempt::PREEMPT_OFFSET;
 use crate::kernel::rseq::rseq_preempt;
 use crate::kernel::time;
@@ -101,8 +102,16 @@ pub fn preempt_check_resched() {
     }
 }
 
+/// This CPU was told that its task should call `schedule`: from now on `preempt_enable` sees it.
+pub fn fold_need_resched() {
+    if need_resched() {
+        arch::set_preempt_need_resched();
+    }
+}
+
+/// Preempts the running task, unless preemption or interrupts are off (Linux: `preempt_schedule`).
 #[cold]
-fn preempt_schedule() {
+pub fn preempt_schedule() {
     if arch::preempt_count() != 0 || arch::irqs_disabled() {
         return; // the interrupt's exit or the next preempt_enable will see the flag
     }
@@ -149,6 +158,9 @@ fn schedule_bug(prev: &Task) {
         prev.comm(),
         prev.pid()
     );
+    report_bad_context();
+    // The count is repaired, or every later switch would complain too.
+    arch::preempt_count_add(PREEMPT_OFFSET - count);
 }
 
 /// Chooses the next task and switches to it.
@@ -170,6 +182,7 @@ fn __schedule(kind: SwitchKind) {
     }
     let next = rq.pick_next_task();
     prev.clear_tif(tif::NEED_RESCHED);
+    arch::clear_preempt_need_resched();
     match next {
         Some(next) => {
             rq.nr_switches += 1;
@@ -627,6 +640,17 @@ fn might_sleep_bug(at: &Location<'_>) {
         task.comm()
     );
     pr_err!("preempt_count: {:x}, expected: 0", arch::preempt_count());
+    report_bad_context();
+}
+
+/// What follows both reports of a sleep where none is allowed.
+#[cold]
+fn report_bad_context() {
+    arch::dump_stack();
+    if panic::PANIC_ON_WARN.load(Ordering::Relaxed) {
+        panic::panic(format_args!("scheduling while atomic"));
+    }
+    panic::add_taint(Taint::Warn);
 }
 
 /// Makes the boot task current, before anything else asks for it, and marks the end of the stack

@@ -4,7 +4,7 @@ use core::ops::Deref;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use crate::arch;
-use crate::fs::file::FilesStruct;
+use crate::fs::file::{File, FilesStruct};
 use crate::fs::fs_struct::FsStruct;
 use crate::kernel::cred::Cred;
 use crate::kernel::kthread::{Kthread, ThreadFn};
@@ -125,9 +125,9 @@ pub struct Task {
     pub mm: IrqSpinLock<Option<Arc<MmStruct>>>,
     /// Root, working directory, umask.
     pub fs: SpinLock<Option<Arc<FsStruct>>>,
-    /// Open files.
+    /// Open files. Only the task itself replaces the table.
     pub files: SpinLock<Option<Arc<FilesStruct>>>,
-    /// Signal handlers, shared with CLONE_SIGHAND.
+    /// Signal handlers, shared with CLONE_SIGHAND. Only the task itself replaces them.
     pub sighand: IrqSpinLock<Arc<SigHand>>,
     /// Shared by the threads of a group: group-wide signals, limits, tty, job control, times.
     pub signal: Arc<SignalStruct>,
@@ -366,6 +366,25 @@ pub fn comm_from(name: &[u8]) -> [u8; TASK_COMM_LEN] {
 }
 
 impl CurrentTask {
+    /// The table of open files, without its lock.
+    #[inline]
+    pub fn own_files(&self) -> Option<Arc<FilesStruct>> {
+        // SAFETY: as in `file`.
+        unsafe { &*self.task.files.as_ptr() }.clone()
+    }
+    /// The handlers of signals, without their lock.
+    #[inline]
+    pub fn own_sighand(&self) -> Arc<SigHand> {
+        // SAFETY: only the task itself replaces them, and it is busy here; others only lock the field to read.
+        unsafe { &*self.task.sighand.as_ptr() }.clone()
+    }
+    /// The open file behind a descriptor, without the lock of `files`. Errors: EBADF.
+    #[inline]
+    pub fn file(&self, fd: i32) -> Result<Arc<File>> {
+        // SAFETY: only the task itself replaces its table, and it is busy here; others only lock the field to read.
+        let files = unsafe { &*self.task.files.as_ptr() };
+        files.as_ref().ok_or(Errno::EBADF)?.get(fd)
+    }
     /// The running task itself, for the rest of the function: it cannot end before.
     pub fn as_task(&self) -> &'static Task {
         self.task

@@ -13,6 +13,7 @@ mod rseq;
 mod signals;
 mod terminal;
 mod threads;
+mod timers;
 
 use crate::check::Check;
 
@@ -28,6 +29,7 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("memory", memory::CHECKS),
     ("pipes", pipes::CHECKS),
     ("clocks", clocks::CHECKS),
+    ("timers", timers::CHECKS),
     ("threads", threads::CHECKS),
     ("rseq", rseq::CHECKS),
     ("terminal", terminal::CHECKS),

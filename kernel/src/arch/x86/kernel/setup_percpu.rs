@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use super::sections;
 use crate::arch::x86::asm::msr::{MSR_GS_BASE, wrmsr};
 use crate::arch::x86::asm::page::{PAGE_SIZE, phys_to_virt};
-use crate::arch::x86::asm::percpu::{PCPU_HOT, PcpuHot};
+use crate::arch::x86::asm::percpu::{INIT_PREEMPT_COUNT, PCPU_HOT, PcpuHot};
 use crate::kernel::sched::task::Task;
 use crate::mm::PhysAddr;
 use crate::mm::memblock::memblock;
@@ -82,9 +82,6 @@ pub fn set_idle_task(cpu: usize, idle: *const Task, stack_top: u64) {
     // SAFETY: as above.
     unsafe { top.write(stack_top) };
 }
-
-/// The idle task and boot run with preemption off (Linux: `INIT_PREEMPT_COUNT`).
-const INIT_PREEMPT_COUNT: i32 = 1;
 
 /// Makes the area at `offset` this CPU's own (Linux: `switch_gdt_and_percpu_base`).
 ///

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::acpi::{CpuEntry, acpi};
 use super::cpu::common::loops_per_jiffy;
-use super::cpu::{cpu_init_features, print_cpu_info};
+use super::cpu::{cpu_init_features, init_lfence, print_cpu_info};
 use super::desc::{self, CpuStacks, EXCEPTION_STKSZ, IRQ_STACK_SIZE, N_EXCEPTION_STACKS};
 use super::setup_percpu::set_idle_task;
 use super::{apic, fpu, idt, mce, process};
@@ -185,6 +185,7 @@ pub extern "C" fn start_secondary() -> ! {
     desc::cpu_init_exception_handling(&CpuStacks { exception, irq });
     idt::load_idt(); // from here on a fault is reported
     cpu_init_features(); // as on the boot CPU, so that page tables mean the same
+    init_lfence();
     pat_init();
     desc::cpu_init();
     fpu::fpu_init_cpu();
