@@ -146,7 +146,7 @@ pub(super) fn trigger_load_balance(idle: Option<usize>) {
 fn run_rebalance_domains() {
     let flags = arch::local_irq_save();
     let mut rq = this_rq().lock();
-    let turn = time::jiffies() / BALANCE_INTERVAL % FAIR_TURN == 0;
+    let turn = (time::jiffies() / BALANCE_INTERVAL).is_multiple_of(FAIR_TURN);
     let least = rq.nr_running + if turn { 1 } else { 2 };
     pull_task(&mut rq, least.max(2));
     drop(rq);

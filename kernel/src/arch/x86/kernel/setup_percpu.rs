@@ -70,7 +70,7 @@ fn name_area(cpu: usize, offset: usize) {
 
 /// Writes into the area of a CPU that does not run which task it begins with, for ever alive,
 /// and where that one's stack ends.
-pub fn set_idle_task(cpu: usize, idle: *const Task, stack_top: u64) {
+pub fn set_idle_task(cpu: usize, idle: &Task, stack_top: u64) {
     let hot = (&raw const PCPU_HOT as usize).wrapping_add(per_cpu_offset(cpu));
     let current = (hot + offset_of!(PcpuHot, current_task)) as *mut *const Task;
     let count = (hot + offset_of!(PcpuHot, preempt_count)) as *mut i32;
