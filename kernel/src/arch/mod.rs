@@ -46,7 +46,7 @@ pub use imp::{
 pub use imp::{
     BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, check_bugs,
     command_line_is_default, free_initmem, free_initrd_mem, image_sections, initrd_bytes,
-    kallsyms_blob, max_pfn, print_cpu_info, rodata_end, rodata_start, set_initrd_len, setup_arch,
+    kallsyms_blob, max_pfn, rodata_end, rodata_start, set_initrd_len, setup_arch,
     setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id,
 };
 
@@ -60,8 +60,8 @@ pub use imp::{
 
 // --- user address spaces (Linux: asm/pgtable.h, asm/tlbflush.h, asm/uaccess.h) ---
 pub use imp::{
-    flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask, switch_mm,
+    Freed, MmContext, enter_lazy_tlb, flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits,
+    raw_copy_from_user, raw_copy_to_user, supported_pte_mask, switch_mm,
 };
 pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 
@@ -80,6 +80,12 @@ pub use imp::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
 // --- interrupts and exceptions (Linux: asm/hw_irq.h, asm/traps.h) ---
 pub use imp::{
     arch_irq_stat, arch_show_interrupts, early_irq_init, init_irq, smp_send_reschedule, trap_init,
+};
+
+// --- other CPUs (Linux: asm/smp.h) ---
+pub use imp::{
+    kick_cpu, panic_smp_self_stop, send_call_function_ipi, smp_cpus_done, smp_prepare_cpus,
+    stop_other_cpus,
 };
 
 // --- what programs are told about the CPU (Linux: asm/elf.h) ---

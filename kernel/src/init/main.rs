@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use crate::arch;
 use crate::init::{do_mounts, init_task, initcall, initramfs, params, run_init, version};
 use crate::kernel::sched::completion::Completion;
-use crate::kernel::{async_, cpu, kthread, pid, printk, rcu, sched, softirq, time, workqueue};
+use crate::kernel::{async_, cpu, kthread, pid, printk, rcu, sched, smp, softirq, time, workqueue};
 use crate::prelude::*;
 use crate::{drivers, fs, mm};
 
@@ -154,11 +154,12 @@ fn kernel_init() {
 fn kernel_init_freeable() {
     mm::gfp::allow_all(); // the scheduler runs: an allocation may sleep
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
-    arch::print_cpu_info("smpboot: CPU0: "); // all that there is of smp_prepare_cpus with one CPU
+    arch::smp_prepare_cpus(smp::setup_max_cpus()); // what the other CPUs will start with
     workqueue::workqueue_init(); // the first workers: what was queued so far runs
-    initcall::do_pre_smp_initcalls();
-    workqueue::workqueue_init_topology(); // all CPUs are up
+    initcall::do_pre_smp_initcalls(); // ksoftirqd and migration of CPU 0: the others get the same
     initcall::assert_counts(); // an entry that the linker lost would be noticed here
+    smp::smp_init(); // all CPUs are there before the first driver asks how many
+    workqueue::workqueue_init_topology(); // all CPUs are up
     do_basic_setup();
     initramfs::wait_for_initramfs();
     console_on_rootfs();

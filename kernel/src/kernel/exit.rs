@@ -23,7 +23,9 @@ use crate::kernel::pid::{self, PidTable, PidType, TASKLIST};
 use crate::kernel::preempt;
 use crate::kernel::sched::cputime::task_cputime_adjusted;
 use crate::kernel::sched::task::{EXIT_DEAD, EXIT_ZOMBIE, Task, pf, state};
-use crate::kernel::sched::{activate_mm, current, schedule, set_current_state, wake_up_process};
+use crate::kernel::sched::{
+    activate_mm, current, schedule, set_current_state, set_special_state, wake_up_process,
+};
 use crate::kernel::signal::{
     GroupTimes, SigHand, SigInfo, SignalStruct, send_sig_info, sigflags, signal_wake_up,
 };
@@ -176,7 +178,9 @@ fn exit_fs(me: &Task) {
 
 /// The last switch (Linux: `do_task_dead`). The next task frees the stack.
 fn do_task_dead() -> ! {
-    set_current_state(state::TASK_DEAD);
+    // No preemption from here on: who switches away from a dead task frees its stack.
+    arch::local_irq_disable();
+    set_special_state(state::TASK_DEAD);
     // Nobody wakes a task in this state.
     schedule();
     unreachable!("a dead task was scheduled")

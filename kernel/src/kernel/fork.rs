@@ -512,6 +512,24 @@ pub fn exit_mm_release(task: &Task) {
 
 // --- tasks that begin in the kernel -----------------------------------------------------------
 
+/// The idle task of a CPU that is about to start, `swapper/N` (Linux: `fork_idle`). It has the
+/// number 0, is in no list and never exits. Errors: ENOMEM.
+pub fn fork_idle(cpu: usize) -> Result<Arc<Task>> {
+    let stack = KernelStack::alloc().ok_or(Errno::ENOMEM)?;
+    Task::try_new(TaskInit {
+        signal: SIGNAL_CACHE.try_arc(SignalStruct::init())?,
+        sighand: SIGHAND_CACHE.try_arc(SigHand::default())?,
+        cred: current().cred(),
+        mm: None,
+        fs: None,
+        files: None,
+        flags: pf::PF_KTHREAD | pf::PF_IDLE,
+        comm: comm_from(format!("swapper/{cpu}").as_bytes()),
+        kthread: None,
+        stack: Some(stack),
+    })
+}
+
 /// Makes a kernel thread that runs at once (Linux: `kernel_thread`). Only `kthreadd` and boot
 /// call it; everybody else asks `kthreadd` (`kthread_run`).
 pub(crate) fn create_kernel_thread(name: &[u8], f: ThreadFn, flags: u64) -> Result<Arc<Task>> {

@@ -12,7 +12,9 @@ use crate::kernel::exit::do_exit;
 use crate::kernel::fork::create_kernel_thread;
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::task::{Task, pf, state::*};
-use crate::kernel::sched::{current, schedule, set_current_state, wake_up_process, wake_up_state};
+use crate::kernel::sched::{
+    current, schedule, set_current_state, set_special_state, wake_up_process, wake_up_state,
+};
 use crate::kernel::signal;
 use crate::kernel::workqueue::Worker;
 use crate::prelude::*;
@@ -239,7 +241,7 @@ pub fn kthread_create_on_cpu(
     threadfn: impl FnOnce() -> i32 + Send + 'static,
 ) -> Result<Arc<Task>> {
     let task = kthread_create(name, threadfn)?;
-    crate::kernel::sched::set_cpus_allowed(&task, 1 << cpu)?;
+    crate::kernel::sched::kthread_bind(&task, cpu);
     Ok(task)
 }
 
@@ -285,7 +287,7 @@ pub fn kthread_parkme() {
     let me = current();
     let Some(kthread) = &me.kthread else { return };
     loop {
-        set_current_state(TASK_PARKED);
+        set_special_state(TASK_PARKED);
         if !kthread.has(SHOULD_PARK) {
             break;
         }

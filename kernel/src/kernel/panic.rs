@@ -85,15 +85,17 @@ pub fn panic(args: fmt::Arguments<'_>) -> ! {
     let _never_preempted = core::mem::ManuallyDrop::new(crate::kernel::preempt::preempt_disable());
     let me = arch::smp_processor_id() as u32 + 1;
     if let Err(first) = PANIC_CPU.compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed) {
-        if first == me {
-            // The panic panicked: say so with the least that can work, then stop.
-            arch::early_console_write(b"Kernel panic - not syncing: recursive panic\n");
+        if first != me {
+            arch::panic_smp_self_stop(); // the first one speaks
         }
+        // The panic panicked: say so with the least that can work, then stop.
+        arch::early_console_write(b"Kernel panic - not syncing: recursive panic\n");
         finish();
     }
     printk::set_console_loglevel(15);
     pr_emerg!("Kernel panic - not syncing: {args}");
     dump_stack_unless_oops();
+    arch::stop_other_cpus(); // nobody holds the consoles for long any more
     printk::console_flush_on_panic();
     restart_after_timeout();
     pr_emerg!("---[ end Kernel panic - not syncing: {args} ]---");

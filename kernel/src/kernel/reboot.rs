@@ -9,7 +9,8 @@ use uapi::signal::SIGINT;
 use crate::arch;
 use crate::init::main::{SystemState, set_system_state};
 use crate::kernel::pid;
-use crate::kernel::sched::current;
+use crate::kernel::preempt::in_atomic;
+use crate::kernel::sched::{current, set_cpus_allowed};
 use crate::kernel::signal::send_sig;
 use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
 use crate::mm::UserAddr;
@@ -57,9 +58,18 @@ pub fn sys_reboot(magic1: u32, magic2: u32, command: u32, arg: UserAddr) -> Resu
     Ok(())
 }
 
+/// The boot CPU ends the system, as firmware expects it (Linux: `migrate_to_reboot_cpu`). An
+/// interrupt cannot go there: it ends the system where it is.
+fn migrate_to_reboot_cpu() {
+    if !in_atomic() {
+        let _ = set_cpus_allowed(&current().to_arc(), 1);
+    }
+}
+
 /// Restarts the machine. Process context.
 pub fn kernel_restart(command: Option<&str>) -> ! {
     set_system_state(SystemState::Restart);
+    migrate_to_reboot_cpu();
     match command {
         None => pr_emerg!("reboot: Restarting system"),
         Some(command) => pr_emerg!("reboot: Restarting system with command '{command}'"),
@@ -70,13 +80,16 @@ pub fn kernel_restart(command: Option<&str>) -> ! {
 /// Stops the machine with the power on.
 pub fn kernel_halt() -> ! {
     set_system_state(SystemState::Halt);
+    migrate_to_reboot_cpu();
     pr_emerg!("reboot: System halted");
+    arch::stop_other_cpus();
     arch::machine_halt()
 }
 
 /// Switches the machine off.
 pub fn kernel_power_off() -> ! {
     set_system_state(SystemState::PowerOff);
+    migrate_to_reboot_cpu();
     arch::power_off_prepare(); // tells the firmware while the log is still written
     pr_emerg!("reboot: Power down");
     arch::machine_power_off()

@@ -13,6 +13,7 @@ use crate::kernel::preempt::{
 };
 use crate::kernel::rcu;
 use crate::kernel::sched::task::Task;
+use crate::kernel::smpboot::{SmpHotplugThread, smpboot_register_percpu_thread};
 use crate::mm::percpu::{NR_CPUS, PerCpu};
 use crate::prelude::*;
 
@@ -188,7 +189,7 @@ impl Drop for BhGuard {
 }
 
 /// ksoftirqd/N: serves what the interrupt exit left over.
-fn run_ksoftirqd() -> i32 {
+fn run_ksoftirqd(_cpu: usize) -> i32 {
     use crate::kernel::sched::task::state;
     use crate::kernel::sched::{schedule, set_current_state};
     loop {
@@ -206,13 +207,16 @@ fn run_ksoftirqd() -> i32 {
     }
 }
 
-/// Starts ksoftirqd for the boot CPU (Linux: `spawn_ksoftirqd`).
+static SOFTIRQ_THREADS: SmpHotplugThread = SmpHotplugThread {
+    name: "ksoftirqd",
+    run: run_ksoftirqd,
+    created: |cpu, thread| *KSOFTIRQD[cpu].lock() = Some(thread.clone()),
+};
+
+/// Gives every CPU its ksoftirqd (Linux: `spawn_ksoftirqd`).
 #[__init]
 fn spawn_ksoftirqd() -> Result {
-    let cpu = arch::smp_processor_id();
-    let thread = crate::kernel::kthread::kthread_run(&format!("ksoftirqd/{cpu}"), run_ksoftirqd)?;
-    *KSOFTIRQD[cpu].lock() = Some(thread);
-    Ok(())
+    smpboot_register_percpu_thread(&SOFTIRQ_THREADS)
 }
 early_initcall!(spawn_ksoftirqd);
 

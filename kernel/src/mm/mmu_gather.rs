@@ -6,6 +6,7 @@
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
+use crate::arch::Freed;
 use crate::mm::Pfn;
 use crate::mm::page::PageRef;
 use crate::mm::pgtable::PageTable;
@@ -19,6 +20,8 @@ pub struct MmuGather<'a> {
     tables: Option<&'a PageTable>,
     /// Hull of the ranges whose entries were cleared since the last flush.
     range: Range<u64>,
+    /// Page tables are among the pages.
+    freed: Freed,
     len: usize,
     pages: [MaybeUninit<Pfn>; BATCH],
 }
@@ -34,6 +37,7 @@ impl<'a> MmuGather<'a> {
         Self {
             tables: Some(tables),
             range: Self::NOTHING,
+            freed: Freed::Pages,
             len: 0,
             pages: [const { MaybeUninit::uninit() }; BATCH],
         }
@@ -45,6 +49,7 @@ impl<'a> MmuGather<'a> {
         MmuGather {
             tables: None,
             range: MmuGather::NOTHING,
+            freed: Freed::Pages,
             len: 0,
             pages: [const { MaybeUninit::uninit() }; BATCH],
         }
@@ -62,7 +67,7 @@ impl<'a> MmuGather<'a> {
         self.range.end = self.range.end.max(range.end);
     }
 
-    /// Takes a page, or a table, whose entry was cleared in a range that `cleared` knows.
+    /// Takes a page whose entry was cleared in a range that `cleared` knows.
     /// False if the batch is full: the caller flushes, and tells the range again.
     #[inline]
     #[must_use]
@@ -73,10 +78,11 @@ impl<'a> MmuGather<'a> {
         self.len < BATCH
     }
 
-    /// Takes a page whose entry for `range` was cleared.
-    pub fn add_flushing(&mut self, range: Range<u64>, page: PageRef) {
+    /// Takes a page table whose entry for `range` was cleared.
+    pub fn add_table(&mut self, range: Range<u64>, table: PageRef) {
         self.cleared(range);
-        if !self.add(page) {
+        self.freed = Freed::Tables;
+        if !self.add(table) {
             self.flush();
         }
     }
@@ -86,7 +92,9 @@ impl<'a> MmuGather<'a> {
         if let Some(tables) = self.tables
             && self.range.start < self.range.end
         {
-            tables.flush(core::mem::replace(&mut self.range, Self::NOTHING));
+            let range = core::mem::replace(&mut self.range, Self::NOTHING);
+            let freed = core::mem::replace(&mut self.freed, Freed::Pages);
+            tables.flush_freed(range, freed);
         }
         for slot in &mut self.pages[..core::mem::take(&mut self.len)] {
             // SAFETY: the first `len` slots were written by `add_page`, each with a reference that

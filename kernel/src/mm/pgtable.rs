@@ -9,7 +9,7 @@ use core::mem::ManuallyDrop;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, pte_bits};
+use crate::arch::{self, Freed, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, pte_bits};
 use crate::mm::gfp::Gfp;
 use crate::mm::mm_types::Mmap;
 use crate::mm::mmu_gather::MmuGather;
@@ -180,6 +180,8 @@ pub struct PageTable {
     lock: SpinLock<()>,
     /// Tables below the root.
     nr_tables: AtomicUsize,
+    /// CPUs that use the tables.
+    context: arch::MmContext,
 }
 
 impl PageTable {
@@ -198,13 +200,20 @@ impl PageTable {
             root: ManuallyDrop::new(root),
             lock: SpinLock::new(()),
             nr_tables: AtomicUsize::new(0),
+            context: arch::MmContext::new(),
         })
     }
 
-    /// Makes this CPU use the tables; the caller keeps them alive meanwhile.
+    /// Makes this CPU use the tables; the caller keeps them alive meanwhile. Interrupts off.
     #[inline]
     pub fn activate(&self) {
-        arch::load_pgd(self.root.phys());
+        arch::load_pgd(self.root.phys(), &self.context);
+    }
+
+    /// Notes that a CPU has loaded other tables.
+    #[inline]
+    pub fn left_by(&self, cpu: usize) {
+        self.context.left_by(cpu);
     }
 
     /// Bytes of page tables (VmPTE in /proc/PID/status).
@@ -212,15 +221,22 @@ impl PageTable {
         (self.nr_tables.load(Ordering::Relaxed) + 1) * PAGE_SIZE
     }
 
-    /// Stops every use of the tables by this CPU before they are taken apart without flushes.
+    /// Stops every use of the tables by any CPU before they are taken apart without flushes.
     pub fn deactivate(&self) {
-        arch::leave_pgd(self.root.phys());
+        arch::leave_pgd(self.root.phys(), &self.context);
     }
 
     /// Forgets cached translations of the range, everywhere.
     #[inline]
     pub fn flush(&self, range: Range<u64>) {
-        arch::flush_tlb_range(self.root.phys(), range.start, range.end);
+        self.flush_freed(range, Freed::Pages);
+    }
+
+    /// The same; tables may be about to be freed.
+    #[inline]
+    pub fn flush_freed(&self, range: Range<u64>, freed: Freed) {
+        let (pgd, context) = (self.root.phys(), &self.context);
+        arch::flush_tlb_range(pgd, context, range.start, range.end, freed);
     }
 
     /// Takes the lock of all entries. Context: process; do not sleep while it is held.
@@ -466,7 +482,7 @@ impl PtGuard<'_> {
                         debug_assert!(is_empty_table(&table, PTRS_PER_TABLE));
                         TABLES.put(table);
                     } else {
-                        gather.add_flushing(start..end, table);
+                        gather.add_table(start..end, table);
                     }
                 }
             }

@@ -10,6 +10,7 @@ mod exec;
 mod pid1;
 mod raw;
 mod report;
+mod smp;
 mod syscalls;
 mod traps;
 
@@ -25,6 +26,8 @@ fn jobs(name: &str) -> Option<Vec<&'static [Check]>> {
         "logged-traps" => traps::LOGGED,
         "elf" => elf::CHECKS,
         "exec" => exec::CHECKS,
+        "smp" => smp::CHECKS,
+        "storm" => smp::STORM,
         group => syscalls::GROUPS.iter().find(|(name, _)| *name == group)?.1,
     };
     Some(vec![groups])

@@ -242,6 +242,12 @@ pub fn poke(address: *mut u8, value: u8) {
     unsafe { address.write_volatile(value) }
 }
 
+/// A word of mapped memory that threads share; the mapping behind it may change.
+pub fn shared_word(address: usize) -> &'static std::sync::atomic::AtomicU32 {
+    // SAFETY: aligned; either the memory is mapped, or the fault is what the caller wants to see.
+    unsafe { &*std::ptr::with_exposed_provenance(address) }
+}
+
 /// Monotonic time in nanoseconds.
 pub fn now() -> u64 {
     let mut time = [0_u64; 2];

@@ -28,8 +28,26 @@ pub fn check_bugs() {}
 pub fn smp_setup_processor_id() {}
 /// There is one CPU.
 pub fn smp_prepare_boot_cpu() {}
-/// The host knows its CPU.
-pub fn print_cpu_info(_prefix: &str) {}
+/// There is one CPU.
+pub fn smp_prepare_cpus(_max_cpus: usize) {}
+/// There is one CPU: ENXIO.
+pub fn kick_cpu(
+    _cpu: usize,
+    _idle: &crate::kernel::sched::task::Task,
+    _idle_stack_top: u64,
+) -> Result {
+    Err(Errno::ENXIO)
+}
+/// There is one CPU.
+pub fn smp_cpus_done() {}
+/// There is one CPU.
+pub fn send_call_function_ipi(_mask: u64) {}
+/// There is one CPU.
+pub fn stop_other_cpus() {}
+/// Ends the test.
+pub fn panic_smp_self_stop() -> ! {
+    panic!("panic_smp_self_stop")
+}
 /// No initramfs.
 pub fn initrd_bytes() -> &'static [u8] {
     &[]

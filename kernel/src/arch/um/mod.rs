@@ -21,8 +21,8 @@ mod process;
 mod thread;
 
 pub use pgtable::{
-    flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits, raw_copy_from_user, raw_copy_to_user,
-    supported_pte_mask, switch_mm,
+    Freed, MmContext, enter_lazy_tlb, flush_tlb_range, leave_pgd, load_pgd, pgd_ctor, pte_bits,
+    raw_copy_from_user, raw_copy_to_user, supported_pte_mask, switch_mm,
 };
 
 pub use boot::*;

@@ -50,12 +50,40 @@ pub fn pgd_ctor(pgd: PhysAddr) {
     // SAFETY: `pgd` is a whole page that the caller owns.
     unsafe { table.write_bytes(0, PAGE_SIZE) };
 }
+/// Nobody has to be told anything.
+#[derive(Default)]
+pub struct MmContext;
+impl MmContext {
+    /// Nothing is kept.
+    pub const fn new() -> Self {
+        Self
+    }
+    /// Nothing is kept.
+    pub fn left_by(&self, _cpu: usize) {}
+}
+/// Whether page tables go too, or only what they pointed to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freed {
+    /// Leaf entries changed.
+    Pages,
+    /// Tables are freed.
+    Tables,
+}
+/// Nothing is borrowed.
+pub fn enter_lazy_tlb() {}
 /// The soft unit finds its tables through the active address space.
-pub fn load_pgd(_pgd: PhysAddr) {}
+pub fn load_pgd(_pgd: PhysAddr, _context: &MmContext) {}
 /// Nothing to leave.
-pub fn leave_pgd(_pgd: PhysAddr) {}
+pub fn leave_pgd(_pgd: PhysAddr, _context: &MmContext) {}
 /// The soft unit remembers nothing.
-pub fn flush_tlb_range(_pgd: PhysAddr, _start: u64, _end: u64) {}
+pub fn flush_tlb_range(
+    _pgd: PhysAddr,
+    _context: &MmContext,
+    _start: u64,
+    _end: u64,
+    _freed: Freed,
+) {
+}
 
 /// Makes an address space the one that user copies of this thread use.
 pub fn switch_mm(next: Option<&MmStruct>) {

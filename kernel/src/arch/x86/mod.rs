@@ -6,6 +6,7 @@ pub mod entry;
 pub mod kernel;
 pub mod lib;
 pub mod mm;
+mod realmode;
 
 pub use crate::kernel::irq::early_irq_init;
 pub use asm::barrier::array_index_nospec;
@@ -28,8 +29,8 @@ pub use asm::percpu::{
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
 pub use kernel::apic::smp_send_reschedule;
+pub use kernel::cpu::check_bugs;
 pub use kernel::cpu::common::set_loops_per_jiffy;
-pub use kernel::cpu::{check_bugs, print_cpu_info};
 pub use kernel::dumpstack::{dump_stack, return_address};
 pub use kernel::early_printk::early_console_write;
 pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
@@ -56,6 +57,8 @@ pub use kernel::setup::{
 };
 pub use kernel::setup_percpu::{setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id};
 pub use kernel::signal::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};
+pub use kernel::smp::{panic_smp_self_stop, send_call_function_ipi, stop_other_cpus};
+pub use kernel::smpboot::{kick_cpu, smp_cpus_done, smp_prepare_cpus};
 pub use kernel::time::{late_time_init, time_init};
 pub use kernel::traps::trap_init;
 pub use kernel::tsc::{get_cycles, lpj_fine};
@@ -66,11 +69,13 @@ pub use lib::usercopy::{
 pub use mm::dump_pagetables::debug_checkwx;
 pub use mm::init::{free_initmem, mark_rodata_ro, vmemmap_populate};
 pub use mm::init_64::{
-    Cache, KProt, flush_tlb_kernel_range, kernel_virt_to_pfn, map_kernel_page, slow_virt_to_phys,
-    unmap_kernel_page,
+    Cache, KProt, kernel_virt_to_pfn, map_kernel_page, slow_virt_to_phys, unmap_kernel_page,
 };
 pub use mm::ioremap::{ioremap, iounmap, memremap};
 pub use mm::nofault::probe_kernel_write;
-pub use mm::pgtable::{leave_pgd, load_pgd, pgd_ctor, pte_bits, supported_pte_mask};
+pub use mm::pgtable::{pgd_ctor, pte_bits, supported_pte_mask};
 pub use mm::set_memory::{set_memory_nx, set_memory_ro, set_memory_rw, set_memory_x};
-pub use mm::tlb::{flush_tlb_range, switch_mm};
+pub use mm::tlb::{
+    Freed, MmContext, enter_lazy_tlb, flush_tlb_kernel_range, flush_tlb_range, leave_pgd, load_pgd,
+    switch_mm,
+};

@@ -4,10 +4,12 @@
 
 use core::sync::atomic::Ordering;
 
+use super::balance;
 use super::entity::Class;
 use super::fair::Enqueue;
-use super::rq::{self, Rq, cpu_rq};
-use super::task::Task;
+use super::rq::{self, Rq, double_rq_lock, task_rq_lock};
+use super::task::{Task, pf};
+use crate::kernel::stop_machine::stop_one_cpu;
 use crate::prelude::*;
 
 /// Weight of a fair task.
@@ -23,7 +25,7 @@ pub(super) fn weight_of(policy: u32, nice: i32) -> u64 {
 /// calls `change`, puts it back (Linux: the dequeue/enqueue pairs of `__sched_setscheduler`).
 pub(super) fn change_task(task: &Task, change: impl FnOnce(&mut Rq, &Task)) {
     let _wakers = task.se.wake_lock.lock();
-    let mut rq = cpu_rq(task.se.cpu()).lock();
+    let mut rq = task_rq_lock(task);
     rq.update_clock();
     rq.update_curr();
     let before = task.se.class();
@@ -63,13 +65,77 @@ pub(super) fn set_load_weight(rq: &mut Rq, task: &Task) {
     }
 }
 
-/// Limits a task to the CPUs of `mask`, which has an active one (Linux: `set_cpus_allowed_ptr`).
-/// Errors: EINVAL when no active CPU is left.
-pub fn set_cpus_allowed(task: &Task, mask: u64) -> Result {
-    if mask & rq::cpu_active_mask() == 0 {
+/// Limits a task to the CPUs of `mask` and moves it there if it is runnable elsewhere
+/// (Linux: `set_cpus_allowed_ptr`). May sleep. Errors: EINVAL when no active CPU is left, or for a
+/// kernel thread that belongs to its CPU.
+pub fn set_cpus_allowed(task: &Arc<Task>, mask: u64) -> Result {
+    if mask & rq::cpu_active_mask() == 0 || task.has_flag(pf::PF_NO_SETAFFINITY) {
         return Err(Errno::EINVAL);
     }
-    task.se.cpus_mask.store(mask, Ordering::Relaxed);
-    // With one CPU nobody is in the wrong place; SMP bring-up adds the move here.
+    {
+        let _wakers = task.se.wake_lock.lock();
+        let _rq = task_rq_lock(task);
+        task.se.cpus_mask.store(mask, Ordering::Relaxed);
+    }
+    // Running, it can only be moved by something that runs instead of it. It may go somewhere
+    // else by itself meanwhile, or get another mask: then there is nothing left to do.
+    while let Some(cpu) = leave_forbidden_cpu(task) {
+        let moved = task.clone();
+        stop_one_cpu(cpu, move || {
+            leave_forbidden_cpu(&moved);
+        })?;
+    }
     Ok(())
+}
+
+/// Moves a task that waits on a CPU where it must not run. The CPU, if it runs there
+/// (Linux: `affine_move_task`, `migration_cpu_stop`).
+fn leave_forbidden_cpu(task: &Task) -> Option<usize> {
+    let _wakers = task.se.wake_lock.lock();
+    loop {
+        let cpu = task.se.cpu();
+        let allowed = task.se.cpus_mask() & rq::cpu_active_mask();
+        if allowed & 1 << cpu != 0 || allowed == 0 {
+            return None;
+        }
+        let (mut from, mut to) = double_rq_lock(cpu, balance::least_loaded(allowed));
+        if task.se.cpu() != cpu {
+            continue;
+        }
+        if !task.se.on_rq.load(Ordering::Relaxed) {
+            return None; // asleep: whoever wakes it looks at the mask
+        }
+        if from
+            .curr
+            .as_ref()
+            .is_some_and(|c| core::ptr::eq(&**c, task))
+        {
+            return Some(cpu);
+        }
+        from.move_to(&mut to, task);
+        return None;
+    }
+}
+
+/// Makes a kernel thread that has not run yet belong to one CPU for ever, which need not run yet
+/// (Linux: `kthread_bind`). May sleep.
+pub fn kthread_bind(task: &Task, cpu: usize) {
+    wait_task_inactive(task);
+    let _wakers = task.se.wake_lock.lock();
+    task.se.cpus_mask.store(1 << cpu, Ordering::Relaxed);
+    task.flags
+        .fetch_or(pf::PF_NO_SETAFFINITY, Ordering::Relaxed);
+}
+
+/// Waits until a task that goes to sleep has left its CPU (Linux: `wait_task_inactive`).
+fn wait_task_inactive(task: &Task) {
+    while task.se.is_queued() || task.se.is_running() {
+        super::yield_now();
+    }
+}
+
+/// Makes a kernel thread that has not run yet the stopper of its CPU
+/// (Linux: `sched_set_stop_task`).
+pub fn sched_set_stop_task(task: &Task) {
+    change_task(task, |_, task| task.se.set_class(Class::Stop));
 }

@@ -11,10 +11,11 @@ use core::mem;
 use core::panic::Location;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 
+use super::balance;
 use super::cputime;
 use super::entity::Class;
 use super::fair::Enqueue;
-use super::rq::{self, Rq, RqGuard, cpu_rq, this_rq};
+use super::rq::{self, Rq, RqGuard, cpu_rq, task_rq_lock, this_rq};
 use super::stack;
 use super::task::{self, CurrentTask, Task, pf, state::*, tif};
 use crate::arch;
@@ -184,6 +185,9 @@ fn __schedule(kind: SwitchKind) {
         SwitchKind::Voluntary if try_to_sleep(&mut rq, prev) => &prev.nvcsw,
         SwitchKind::Voluntary | SwitchKind::Preempt => &prev.nivcsw,
     };
+    if rq.nr_running == 0 {
+        balance::newidle_balance(&mut rq);
+    }
     let next = rq.pick_next_task();
     prev.clear_tif(tif::NEED_RESCHED);
     arch::clear_preempt_need_resched();
@@ -257,11 +261,12 @@ fn context_switch(mut rq: RqGuard<'_>, prev: &Task, next: Arc<Task>) {
 #[inline]
 fn switch_mm_irqs_off(rq: &mut Rq, next: &Task) {
     if next.is_kthread() {
-        return;
+        return arch::enter_lazy_tlb();
     }
     let mm = next.mm.lock_irqs_off();
-    if let Some(mm) = mm.as_ref() {
-        load_mm(rq, mm);
+    match mm.as_ref() {
+        Some(mm) => load_mm(rq, mm),
+        None => arch::enter_lazy_tlb(), // on its way out
     }
 }
 
@@ -276,7 +281,11 @@ fn load_mm(rq: &mut Rq, mm: &MmStruct) {
         .as_ref()
         .is_some_and(|active| Arc::ptr_eq(active, pgd))
     {
-        rq.prev_pgd = rq.active_pgd.replace(pgd.clone());
+        let before = rq.active_pgd.replace(pgd.clone());
+        if let Some(before) = &before {
+            before.left_by(rq.cpu as usize);
+        }
+        rq.prev_pgd = before;
     }
 }
 
@@ -294,6 +303,7 @@ fn finish_task_switch() {
     if let Some(prev) = &prev {
         // The state is read before `on_cpu` is cleared: then another CPU may run the task.
         let dead = prev.state.load(Ordering::Relaxed) == TASK_DEAD;
+        debug_assert!(!dead || !prev.se.on_rq.load(Ordering::Relaxed));
         // Release: everything this task did here is seen by the CPU that runs it next.
         prev.se.on_cpu.store(false, Ordering::Release);
         if dead {
@@ -339,6 +349,8 @@ pub fn activate_mm(mm: Option<Arc<MmStruct>>) -> Option<Arc<MmStruct>> {
         let mut rq = this_rq().lock();
         load_mm(&mut rq, mm);
         before = rq.prev_pgd.take();
+    } else {
+        arch::enter_lazy_tlb();
     }
     let old = mem::replace(&mut *task.mm.lock(), mm);
     arch::local_irq_restore(flags);
@@ -359,6 +371,15 @@ pub fn exec_mmap(mm: Arc<MmStruct>) -> Option<Arc<MmStruct>> {
 #[inline]
 pub fn set_current_state(state: u32) {
     current().state.swap(state, Ordering::SeqCst);
+}
+
+/// Changes the state of the running task to one that does not stand in a loop which looks again
+/// (Linux: `set_special_state`). A waker that has seen an earlier state is done with it before,
+/// or sees the new one: it cannot write over it.
+pub fn set_special_state(state: u32) {
+    let task = current();
+    let _wakers = task.se.wake_lock.lock();
+    task.state.store(state, Ordering::SeqCst);
 }
 
 /// `set_current_state` without the barrier, for going back to `TASK_RUNNING`.
@@ -428,7 +449,7 @@ fn wake_up_current(task: &Task, mask: u32) -> bool {
 
 /// The task is still queued: it was about to sleep. Only its state has to change.
 fn ttwu_runnable(task: &Task) -> bool {
-    let rq = cpu_rq(task.se.cpu()).lock();
+    let rq = task_rq_lock(task);
     let queued = task.se.on_rq.load(Ordering::Relaxed);
     if queued {
         task.state.store(TASK_RUNNING, Ordering::Relaxed);
@@ -441,7 +462,7 @@ fn ttwu_runnable(task: &Task) -> bool {
 #[inline]
 fn ttwu_queue(task: &Task) {
     let from = task.se.cpu();
-    let cpu = select_task_rq(task);
+    let cpu = balance::select_task_rq(task, Enqueue::Wakeup);
     let mut rq = cpu_rq(cpu).lock();
     if cpu != from {
         task.se.cpu.store(cpu as u32, Ordering::Relaxed);
@@ -464,37 +485,11 @@ pub(super) fn task_arc(task: &Task) -> Arc<Task> {
     }
 }
 
-/// The CPU to wake a task on: where it was if that is idle or nothing else is (Linux:
-/// `select_task_rq`).
-#[inline(always)]
-fn select_task_rq(task: &Task) -> usize {
-    let active = rq::cpu_active_mask();
-    if active == 1 {
-        return 0;
-    }
-    select_idle_cpu(task, task.se.cpus_mask() & active)
-}
-
-fn select_idle_cpu(task: &Task, allowed: u64) -> usize {
-    let last = task.se.cpu();
-    let is_allowed = |cpu: &usize| allowed & (1 << cpu) != 0;
-    let is_idle = |cpu: &usize| cpu_rq(*cpu).lock().nr_running == 0;
-    if is_allowed(&last) && is_idle(&last) {
-        return last;
-    }
-    let mut candidates = (0..NR_CPUS).filter(is_allowed);
-    match candidates.clone().find(is_idle) {
-        Some(cpu) => cpu,
-        None if is_allowed(&last) => last,
-        None => candidates.next().unwrap_or(0),
-    }
-}
-
 /// Runs a new task for the first time (Linux: `wake_up_new_task`). Process context.
 pub fn wake_up_new_task(task: &Arc<Task>) {
     let _wakers = task.se.wake_lock.lock();
     task.state.store(TASK_RUNNING, Ordering::Relaxed);
-    let cpu = select_task_rq(task);
+    let cpu = balance::select_task_rq(task, Enqueue::New);
     let mut rq = cpu_rq(cpu).lock();
     task.se.cpu.store(cpu as u32, Ordering::Relaxed);
     rq.update_clock();
@@ -526,7 +521,12 @@ pub(crate) fn sched_fork(parent: &Task, child: &Task) {
     });
     to.weight.set(super::change::weight_of(policy, nice));
     to.slice.set(from.slice.get());
-    to.cpus_mask.store(from.cpus_mask(), Ordering::Relaxed);
+    // The idle task belongs to its CPU, its children (pids 1 and 2) do not.
+    let mask = match from.class() {
+        Class::Idle => u64::MAX,
+        Class::Stop | Class::Rt | Class::Fair => from.cpus_mask(),
+    };
+    to.cpus_mask.store(mask, Ordering::Relaxed);
     to.cpu
         .store(arch::smp_processor_id() as u32, Ordering::Relaxed);
 }
@@ -536,7 +536,7 @@ pub(crate) fn sched_fork(parent: &Task, child: &Task) {
 /// CPU time of a task up to now, ns (Linux: `task_sched_runtime`).
 pub fn task_sched_runtime(task: &Task) -> u64 {
     let flags = arch::local_irq_save();
-    let mut rq = cpu_rq(task.se.cpu()).lock();
+    let mut rq = task_rq_lock(task);
     if rq.curr.as_ref().is_some_and(|c| core::ptr::eq(&**c, task)) {
         rq.update_clock();
         rq.update_curr();
@@ -605,12 +605,14 @@ pub fn scheduler_tick() {
     let mut rq = this_rq().lock();
     rq.update_clock();
     rq.task_tick();
+    let idle = balance::nohz_idle_cpu(&rq);
     drop(rq);
     cputime::account_process_tick();
     rcu::rcu_sched_clock_irq(cputime::irq_from_user());
+    balance::trigger_load_balance(idle);
 }
 
-/// Asks `cpu` for a switch, whoever runs there (Linux: `resched_cpu`). Any context.
+/// Asks `cpu` for a switch, whoever runs there (Linux: `resched_cpu`). Any context, no queue locked.
 pub fn resched_cpu(cpu: usize) {
     let flags = arch::local_irq_save();
     cpu_rq(cpu).lock().resched_curr();
@@ -686,11 +688,19 @@ pub fn sched_init() {
             init_idle(current().to_arc(), cpu);
         }
     }
+    balance::init_sched_fair_class();
     SCHEDULER_RUNNING.store(true, Ordering::Relaxed);
 }
 
 /// Makes `idle` the idle task of `cpu`, which does not run others yet (Linux: `init_idle`).
-pub fn init_idle(idle: Arc<Task>, cpu: usize) {
+/// Returns where its stack begins; 0 for the boot task.
+pub fn init_idle(idle: Arc<Task>, cpu: usize) -> u64 {
+    let stack_top = idle
+        .stack
+        .lock()
+        .as_ref()
+        .map_or(0, |stack| stack.top().as_u64());
+    idle.se.cpus_mask.store(1 << cpu, Ordering::Relaxed);
     idle.se.set_class(Class::Idle);
     idle.se.cpu.store(cpu as u32, Ordering::Relaxed);
     idle.se.on_rq.store(true, Ordering::Relaxed);
@@ -705,6 +715,7 @@ pub fn init_idle(idle: Arc<Task>, cpu: usize) {
         rq.curr = Some(idle);
     }
     arch::local_irq_restore(flags);
+    stack_top
 }
 
 // --- figures ----------------------------------------------------------------------------------

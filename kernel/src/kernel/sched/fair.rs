@@ -233,6 +233,18 @@ impl CfsRq {
         }
     }
 
+    /// A queued entity that suits, those behind the average last: they run next anyway. Looks at
+    /// a limited number.
+    pub(super) fn find(&self, suits: impl Fn(&Task) -> bool) -> Option<&Task> {
+        const LOOKS: usize = 32;
+        let only = self.only.as_deref();
+        let queued = self.waiting.iter().chain(self.eligible.iter());
+        only.into_iter()
+            .chain(queued)
+            .take(LOOKS)
+            .find(|task| suits(task))
+    }
+
     /// Takes a queued entity out.
     pub(super) fn remove(&mut self, task: &Task) -> Arc<Task> {
         let removed = if !task.se.run_node.is_linked() {

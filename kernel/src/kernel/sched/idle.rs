@@ -34,9 +34,11 @@ fn do_idle() {
     // While the bit is set a remote waker need not send an interrupt: this loop looks at
     // NEED_RESCHED. Invariant: it is only set while the idle task runs.
     task.set_tif(tif::POLLING_NRFLAG);
-    tick::tick_nohz_idle_enter();
     let since = sched_clock();
     while !need_resched() {
+        // No interrupt may start a timer between the look at the timers and the stop.
+        arch::local_irq_disable();
+        tick::tick_nohz_idle_enter();
         if CPU_IDLE_FORCE_POLL.load(Ordering::Relaxed) {
             cpu_idle_poll();
         } else {
@@ -44,7 +46,9 @@ fn do_idle() {
         }
     }
     cputime::account_idle_time(sched_clock().saturating_sub(since));
+    arch::local_irq_disable();
     tick::tick_nohz_idle_exit();
+    arch::local_irq_enable();
     // From here on a remote waker has to interrupt. The barrier orders that before the look at
     // what was queued up to now, which `schedule` takes.
     task.clear_tif(tif::POLLING_NRFLAG);
@@ -52,7 +56,7 @@ fn do_idle() {
     schedule_idle();
 }
 
-/// Spins with interrupts on (Linux: `cpu_idle_poll`).
+/// Spins with interrupts on (Linux: `cpu_idle_poll`). On entry interrupts are off.
 fn cpu_idle_poll() {
     arch::local_irq_enable();
     while !need_resched() {
@@ -60,14 +64,14 @@ fn cpu_idle_poll() {
     }
 }
 
-/// Stops the CPU until the next interrupt (Linux: `default_idle_call`).
+/// Stops the CPU until the next interrupt (Linux: `default_idle_call`). On entry interrupts are
+/// off, on return on.
 ///
 /// The last look at NEED_RESCHED is with interrupts off, and `safe_halt` enables them together
 /// with stopping: an interrupt in between ends the stop at once. The polling bit is off
 /// meanwhile, because a stopped CPU sees nothing.
 fn cpuidle_idle_call() {
     let task = current();
-    arch::local_irq_disable();
     task.clear_tif(tif::POLLING_NRFLAG);
     fence(Ordering::SeqCst);
     if need_resched() {

@@ -2,10 +2,12 @@
 //!
 //! Each CPU has a run queue ([`rq`]) with four classes: stop, real time ([`rt`]), fair ([`fair`])
 //! and idle. [`core`] switches between tasks and wakes them; [`wait`], [`swait`] and
-//! [`completion`] are what tasks sleep on; [`cputime`] and [`loadavg`] count.
+//! [`completion`] are what tasks sleep on; [`cputime`] and [`loadavg`] count. [`balance`] spreads
+//! tasks over the CPUs.
 //!
 //! Lock order: tasklist lock (kernel/pid.rs), wait queue, `wake_lock` of a task, run queue.
 
+mod balance;
 mod change;
 pub mod completion;
 pub mod core;
@@ -29,13 +31,13 @@ pub mod tests;
 pub mod wait;
 mod wchan;
 
-pub use self::change::set_cpus_allowed;
+pub use self::change::{kthread_bind, sched_set_stop_task, set_cpus_allowed};
 pub use self::core::{
     activate_mm, cond_resched, current, exec_mmap, fold_need_resched, kick_process, might_sleep,
     need_resched, preempt_check_resched, preempt_schedule, preempt_schedule_irq, resched_cpu,
     sched_init, schedule, schedule_preempt_disabled, schedule_tail, scheduler_tick,
-    set_current_state, task_sched_runtime, try_current, try_to_wake_up, wake_up_new_task,
-    wake_up_process, wake_up_state, yield_now,
+    set_current_state, set_special_state, task_sched_runtime, try_current, try_to_wake_up,
+    wake_up_new_task, wake_up_process, wake_up_state, yield_now,
 };
 pub use self::loadavg::{calc_global_load, loadavg_fixed};
 pub use self::rq::{cpu_active_mask, sched_cpu_activate};

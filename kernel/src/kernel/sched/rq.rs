@@ -3,7 +3,7 @@
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::entity::{Class, SchedState};
 use super::fair::{CfsRq, Enqueue};
@@ -104,7 +104,19 @@ impl Rq {
 
     #[inline]
     fn count(&mut self, class: Class, change: i32) {
-        self.nr_running = self.nr_running.wrapping_add_signed(change);
+        let before = self.nr_running;
+        self.nr_running = before.wrapping_add_signed(change);
+        NR_RUNNING
+            .on(self.cpu as usize)
+            .store(self.nr_running, Ordering::Relaxed);
+        // Two or more: somebody waits whom an idle CPU could take.
+        if before.max(self.nr_running) == 2 {
+            let bit = 1 << self.cpu;
+            match before {
+                2 => OVERLOADED.fetch_and(!bit, Ordering::Relaxed),
+                _ => OVERLOADED.fetch_or(bit, Ordering::Relaxed),
+            };
+        }
         if class == Class::Fair {
             self.nr_fair = self.nr_fair.wrapping_add_signed(change);
         }
@@ -166,6 +178,28 @@ impl Rq {
             }
             Class::Idle => None,
         }
+    }
+
+    /// Moves a queued task that does not run to the queue of another CPU, whose lock is held too
+    /// (Linux: `move_queued_task`, `detach_task` and `attach_task`).
+    pub(super) fn move_to(&mut self, to: &mut Rq, task: &Task) {
+        self.update_clock();
+        let Some(moved) = self.dequeue_waiting(task) else {
+            return;
+        };
+        let class = task.se.class();
+        self.count(class, -1);
+        task.se.cpu.store(to.cpu, Ordering::Relaxed);
+        to.update_clock();
+        to.count(class, 1);
+        to.enqueue(class, moved, Enqueue::Restore);
+        to.check_preempt_curr(task);
+    }
+
+    /// The first waiting task, most urgent class first, that suits (Linux: `detach_one_task`,
+    /// `pick_highest_pushable_task`).
+    pub(super) fn find_waiting(&self, suits: impl Fn(&Task) -> bool) -> Option<&Task> {
+        self.rt.find(&suits).or_else(|| self.cfs.find(&suits))
     }
 
     /// A runnable task changed class while it was off its queue.
@@ -372,6 +406,18 @@ impl RqCell {
         }
     }
 
+    /// Takes the lock if it is free: for the second queue of a CPU that holds its own.
+    pub(super) fn try_lock(&self) -> Option<RqGuard<'_>> {
+        let taken = self
+            .locked
+            .compare_exchange(false, true, Ordering::SeqCst, Ordering::Relaxed);
+        // Not `then_some`: a guard that is made and dropped would unlock.
+        taken.is_ok().then(|| RqGuard {
+            cell: self,
+            _not_send: PhantomData,
+        })
+    }
+
     /// The guard of a lock that the task which ran before on this CPU took.
     ///
     /// # Safety
@@ -422,6 +468,48 @@ pub(super) fn cpu_rq(cpu: usize) -> &'static RqCell {
     RUNQUEUES.on(cpu)
 }
 
+/// Runnable tasks of each CPU, to be looked at without the lock: a hint.
+#[per_cpu]
+static NR_RUNNING: PerCpu<AtomicU32> = PerCpu::new(AtomicU32::new(0));
+/// CPUs with a task that waits, bit n for CPU n: a hint (Linux: `rd->overload`).
+static OVERLOADED: AtomicU64 = AtomicU64::new(0);
+
+/// How many tasks are runnable on `cpu`, or were a moment ago.
+#[inline]
+pub(super) fn nr_running_hint(cpu: usize) -> u32 {
+    NR_RUNNING.on(cpu).load(Ordering::Relaxed)
+}
+/// CPUs on which a task waits, or did a moment ago.
+#[inline]
+pub(super) fn overloaded_mask() -> u64 {
+    OVERLOADED.load(Ordering::Relaxed)
+}
+
+/// Locks the queue that a task is on, or was last on (Linux: `task_rq_lock`). Interrupts off.
+/// While a queue is locked, no task comes to it or leaves it.
+#[inline]
+pub(super) fn task_rq_lock(task: &Task) -> RqGuard<'static> {
+    loop {
+        let cpu = task.se.cpu();
+        let rq = cpu_rq(cpu).lock();
+        if task.se.cpu() == cpu {
+            return rq;
+        }
+    }
+}
+
+/// Locks two different queues, always in the same order (Linux: `double_rq_lock`).
+pub(super) fn double_rq_lock(one: usize, two: usize) -> (RqGuard<'static>, RqGuard<'static>) {
+    debug_assert_ne!(one, two);
+    if one < two {
+        let first = cpu_rq(one).lock();
+        (first, cpu_rq(two).lock())
+    } else {
+        let first = cpu_rq(two).lock();
+        (cpu_rq(one).lock(), first)
+    }
+}
+
 /// Online CPUs, bit n for CPU n. The boot CPU is always there.
 static CPU_ACTIVE_MASK: AtomicU64 = AtomicU64::new(1);
 
@@ -450,4 +538,21 @@ pub(super) fn reset_for_test() {
     let old = core::mem::replace(&mut *this_rq().lock(), Rq::new());
     drop(old);
     arch::local_irq_restore(flags);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_that_fails_leaves_the_lock_to_its_holder() {
+        let cell = RqCell::new();
+        let flags = arch::local_irq_save();
+        let held = cell.lock();
+        assert!(cell.try_lock().is_none());
+        assert!(cell.try_lock().is_none(), "still held");
+        drop(held);
+        assert!(cell.try_lock().is_some());
+        arch::local_irq_restore(flags);
+    }
 }

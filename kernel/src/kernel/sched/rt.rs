@@ -92,6 +92,19 @@ impl RtRq {
         }
     }
 
+    /// The most urgent task that waits and suits.
+    pub(super) fn find(&self, suits: impl Fn(&Task) -> bool) -> Option<&Task> {
+        let mut lists = self.bitmap;
+        while lists != 0 {
+            let list = 127 - lists.leading_zeros();
+            lists &= !(1 << list);
+            if let Some(task) = self.lists[list as usize].iter().find(|task| suits(task)) {
+                return Some(task);
+            }
+        }
+        None
+    }
+
     /// Takes out the first task of the highest priority.
     pub(super) fn pick(&mut self) -> Option<Arc<Task>> {
         let list = self.highest()? as usize;

@@ -77,6 +77,8 @@ pub mod pf {
     pub const PF_WQ_WORKER: u32 = 0x20;
     /// Never frozen.
     pub const PF_NOFREEZE: u32 = 0x8000;
+    /// Its CPUs cannot be changed: a kernel thread that belongs to one.
+    pub const PF_NO_SETAFFINITY: u32 = 0x400_0000;
     /// A kernel thread.
     pub const PF_KTHREAD: u32 = 0x20_0000;
 }

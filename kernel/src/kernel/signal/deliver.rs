@@ -11,7 +11,7 @@ use crate::kernel::exit;
 use crate::kernel::pid;
 use crate::kernel::rseq::rseq_handle_notify_resume;
 use crate::kernel::sched::task::state;
-use crate::kernel::sched::{current, schedule, set_current_state};
+use crate::kernel::sched::{current, schedule, set_special_state};
 
 /// A signal that has a handler.
 struct Caught {
@@ -231,7 +231,7 @@ fn participate_in_group_stop(_sig: i32) {
         if signal.group_stop_count.load(Ordering::Acquire) == 0 {
             return; // SIGCONT came in between
         }
-        set_current_state(state::TASK_STOPPED);
+        set_special_state(state::TASK_STOPPED);
         let last = signal.group_stop_count.fetch_sub(1, Ordering::AcqRel) == 1;
         if last {
             signal

@@ -66,6 +66,8 @@ pub fn clockevent_name(cpu: usize) -> Option<&'static str> {
 
 /// Programs this CPU's device for the first event, if that changed. Preemption is off.
 pub(super) fn reprogram() {
+    // An interrupt in between may find another first event: the older one must not win.
+    let flags = crate::arch::local_irq_save();
     let cpu = this_cpu();
     let tick = &TICK[cpu];
     let next = tick
@@ -75,6 +77,7 @@ pub(super) fn reprogram() {
     if next != tick.programmed.swap(next, Ordering::Relaxed) {
         tick.program(next);
     }
+    crate::arch::local_irq_restore(flags);
 }
 
 impl TickDevice {

@@ -89,13 +89,20 @@ impl Latch {
             let last = copy.cycle_last.load(Ordering::Relaxed);
             let mult = copy.mult.load(Ordering::Relaxed);
             let base = copy.base_ns.load(Ordering::Relaxed);
-            let delta = now().wrapping_sub(last) & mask;
+            let delta = elapsed(now().wrapping_sub(last) & mask, mask);
             fence(Ordering::Acquire);
             if self.seq.load(Ordering::Relaxed) == seq {
                 return base + cycles_to_ns(delta, mult);
             }
         }
     }
+}
+
+/// Cycles since the last update. Another CPU made it, and its counter may be ahead by a little:
+/// then none have passed (Linux: `clocksource_delta`).
+#[inline]
+fn elapsed(delta: u64, mask: u64) -> u64 {
+    if delta > mask / 2 { 0 } else { delta }
 }
 
 fn mult_for(freq_hz: u64) -> u64 {
@@ -345,6 +352,13 @@ mod tests {
         let latch = Latch::new();
         latch.write(1000, mult_for(2_000_000_000), 5);
         assert_eq!(latch.read(|| 3000, u64::MAX), 5 + 1000);
+    }
+
+    #[test]
+    fn a_counter_that_lags_behind_another_cpus_stands_still() {
+        let latch = Latch::new();
+        latch.write(1000, mult_for(NSEC_PER_SEC), 500);
+        assert_eq!(latch.read(|| 990, u64::MAX), 500);
     }
 
     #[test]

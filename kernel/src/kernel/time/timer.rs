@@ -231,14 +231,12 @@ pub(super) fn run_local_timers() {
 
 fn run_timer_softirq() {
     let cpu = crate::arch::smp_processor_id();
-    let now = jiffies();
-    let due = BASES[cpu].lock().expire(now);
+    let due = BASES[cpu].lock().expire(jiffies());
     for timer in due {
-        // Another CPU may have stopped it since, or started it anew for a later time.
-        let still_wanted = {
-            let mut place = timer.queued.lock();
-            place.take_if(|place| place.expires <= now).is_some()
-        };
+        // Another CPU may have stopped it meanwhile, or started it again for later.
+        let now = jiffies();
+        let due = |place: &mut Place| place.expires <= now;
+        let still_wanted = timer.queued.lock().take_if(due).is_some();
         if still_wanted {
             TIMERS_RUN.raw_this().fetch_add(1, Ordering::Relaxed);
             (timer.function)();

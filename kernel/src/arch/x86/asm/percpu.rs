@@ -11,6 +11,8 @@ use crate::prelude::*;
 /// The running task was not asked to call `schedule`. Upside down, so that the word is zero exactly when the task has
 /// to be preempted, and one instruction tells (Linux: `PREEMPT_NEED_RESCHED`).
 const NO_RESCHED: i32 = i32::MIN;
+/// What a CPU's boot or idle task begins with: preemption off (Linux: `INIT_PREEMPT_COUNT`).
+pub const INIT_PREEMPT_COUNT: i32 = 1 | NO_RESCHED;
 
 /// The words that assembly and every function reach for. Kept together for one cache line.
 #[repr(C)]
@@ -37,7 +39,7 @@ unsafe impl Sync for PcpuHot {}
 #[unsafe(no_mangle)]
 pub static PCPU_HOT: crate::mm::percpu::PerCpu<PcpuHot> = crate::mm::percpu::PerCpu::new(PcpuHot {
     current_task: core::ptr::null(),
-    preempt_count: 1 | NO_RESCHED, // boot runs with preemption off (Linux: INIT_PREEMPT_COUNT)
+    preempt_count: INIT_PREEMPT_COUNT,
     cpu_number: 0,
     this_cpu_off: 0,
     top_of_stack: 0,

@@ -295,8 +295,3 @@ fn report(info: &AcpiInfo) {
         pr_info!("ACPI: HPET base: {:#x}", address.as_u64());
     }
 }
-
-/// Number of CPUs that the tables list, at least one (Linux: `num_processors`).
-pub fn nr_cpus() -> usize {
-    acpi().cpus.iter().count().max(1)
-}

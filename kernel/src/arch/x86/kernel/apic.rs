@@ -3,7 +3,7 @@
 //! The mode stays as the firmware left it: registers in memory (xAPIC) or MSRs (x2APIC).
 //! Switching x2APIC on needs interrupt remapping, and switching it off loses the APIC.
 
-use core::arch::x86_64::{__cpuid, _mm_mfence};
+use core::arch::x86_64::{__cpuid, __cpuid_count, _mm_mfence};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::acpi::acpi;
@@ -116,6 +116,59 @@ pub fn read_id() -> u32 {
 /// The APIC number of `cpu`.
 pub fn apic_id_of(cpu: usize) -> u32 {
     APIC_ID[cpu].load(Ordering::Relaxed)
+}
+
+/// Tells the APIC number of a CPU that will be started.
+pub fn set_apic_id(cpu: usize, apic_id: u32) {
+    APIC_ID[cpu].store(apic_id, Ordering::Relaxed);
+}
+
+/// This CPU's APIC number, before the APIC's registers are mapped: CPUID tells it.
+pub fn cpuid_apic_id() -> u32 {
+    const TOPOLOGY: u32 = 0xb;
+    if __cpuid(0).eax >= TOPOLOGY {
+        let leaf = __cpuid_count(TOPOLOGY, 0);
+        if leaf.ebx != 0 {
+            return leaf.edx;
+        }
+    }
+    __cpuid(1).ebx >> 24
+}
+
+/// Whether the firmware left the APIC in x2APIC mode. Boot CPU, any time.
+pub fn x2apic_by_firmware() -> bool {
+    const CPUID_APIC: u32 = 1 << 9;
+    if __cpuid(1).edx & CPUID_APIC == 0 {
+        return false;
+    }
+    // SAFETY: a CPU with a local APIC has the register.
+    let base = unsafe { rdmsr(MSR_IA32_APICBASE) };
+    base & (APICBASE_ENABLE | APICBASE_X2APIC) == APICBASE_ENABLE | APICBASE_X2APIC
+}
+
+/// Brings the APIC of a CPU that starts into the mode of the others (Linux: `x2apic_setup`).
+/// Interrupts are off.
+pub fn match_boot_cpu_mode() {
+    // SAFETY: the boot CPU has an APIC, and so has every other.
+    let base = unsafe { rdmsr(MSR_IA32_APICBASE) };
+    let set = |mode: u64| {
+        let value = base & !(APICBASE_ENABLE | APICBASE_X2APIC) | mode;
+        // SAFETY: each step below is one that the mode's state machine allows.
+        unsafe { wrmsr(MSR_IA32_APICBASE, value) };
+    };
+    let is_x2apic = base & APICBASE_X2APIC != 0;
+    match (X2APIC.load(Ordering::Relaxed), is_x2apic) {
+        (true, false) => {
+            set(APICBASE_ENABLE);
+            set(APICBASE_ENABLE | APICBASE_X2APIC);
+        }
+        (false, true) => {
+            set(0);
+            set(APICBASE_ENABLE);
+        }
+        (false, false) if base & APICBASE_ENABLE == 0 => set(APICBASE_ENABLE),
+        _ => {}
+    }
 }
 
 fn nolapic(_value: &str) -> Result {
@@ -270,8 +323,18 @@ fn send_ipi(apic_id: u32, command: u32) {
 /// Makes `cpu` look at NEED_RESCHED (Linux: `smp_send_reschedule`). Any context.
 pub fn smp_send_reschedule(cpu: usize) {
     if enabled() && cpu != smp_processor_id() {
-        send_ipi(apic_id_of(cpu), ICR_ASSERT | u32::from(RESCHEDULE_VECTOR));
+        send_vector(cpu, RESCHEDULE_VECTOR);
     }
+}
+
+/// Sends a vector to another CPU. Any context.
+pub fn send_vector(cpu: usize, vector: u8) {
+    send_ipi(apic_id_of(cpu), ICR_ASSERT | u32::from(vector));
+}
+
+/// Sends an NMI to another CPU. Any context.
+pub fn send_nmi(cpu: usize) {
+    send_ipi(apic_id_of(cpu), ICR_ASSERT | DELIVERY_NMI);
 }
 
 /// INIT and start-up messages for another CPU (Linux: `wakeup_secondary_cpu_via_init`).

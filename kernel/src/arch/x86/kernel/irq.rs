@@ -20,6 +20,7 @@ struct IrqCpuStat {
     spurious: AtomicU32,
     reschedule: AtomicU32,
     call_function: AtomicU32,
+    tlb: AtomicU32,
 }
 
 #[per_cpu]
@@ -28,7 +29,13 @@ static IRQ_STAT: PerCpu<IrqCpuStat> = PerCpu::new(IrqCpuStat {
     spurious: AtomicU32::new(0),
     reschedule: AtomicU32::new(0),
     call_function: AtomicU32::new(0),
+    tlb: AtomicU32::new(0),
 });
+
+/// Counts a TLB flush that another CPU asked for. Interrupts are off.
+pub fn count_tlb_shootdown() {
+    count(&IRQ_STAT.raw_this().tlb);
+}
 
 /// Errors that a local APIC or the PIC reported.
 pub static IRQ_ERR_COUNT: AtomicU32 = AtomicU32::new(0);
@@ -140,8 +147,12 @@ fn handle_system_vector(vector: u8) {
         CALL_FUNCTION_VECTOR | CALL_FUNCTION_SINGLE_VECTOR => {
             apic::eoi();
             count(&stat.call_function);
+            crate::kernel::smp::generic_smp_call_function_interrupt();
         }
-        REBOOT_VECTOR => stop_this_cpu(),
+        REBOOT_VECTOR => {
+            apic::eoi();
+            super::smp::stop_this_cpu();
+        }
         ERROR_APIC_VECTOR => {
             count(&IRQ_ERR_COUNT);
             apic::error_interrupt();
@@ -155,12 +166,6 @@ fn handle_system_vector(vector: u8) {
             apic::eoi();
         }
     }
-}
-
-/// Another CPU ends the system (Linux: `stop_this_cpu`).
-fn stop_this_cpu() -> ! {
-    apic::eoi();
-    crate::arch::machine_halt()
 }
 
 /// The rows of /proc/interrupts that no descriptor makes (Linux: `arch_show_interrupts`).
@@ -192,10 +197,19 @@ pub fn arch_show_interrupts(out: &mut String, width: usize, cpus: &[usize]) {
         ),
         (
             "CAL",
-            |cpu| stat(cpu).call_function.load(Ordering::Relaxed),
+            // A shootdown comes as a function call; it has a row of its own.
+            |cpu| {
+                let shootdowns = stat(cpu).tlb.load(Ordering::Relaxed);
+                let calls = stat(cpu).call_function.load(Ordering::Relaxed);
+                calls.saturating_sub(shootdowns)
+            },
             "Function call interrupts",
         ),
-        ("TLB", |_| 0, "TLB shootdowns"),
+        (
+            "TLB",
+            |cpu| stat(cpu).tlb.load(Ordering::Relaxed),
+            "TLB shootdowns",
+        ),
         ("TRM", |_| 0, "Thermal event interrupts"),
         ("THR", |_| 0, "Threshold APIC interrupts"),
         ("MCE", mce_count, "Machine check exceptions"),

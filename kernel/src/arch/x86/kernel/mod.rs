@@ -34,6 +34,8 @@ pub mod sections;
 pub mod setup;
 pub mod setup_percpu;
 pub mod signal;
+pub mod smp;
+pub mod smpboot;
 pub mod time;
 pub mod traps;
 pub mod tsc;

@@ -25,6 +25,7 @@ pub static NMI_COUNT: PerCpu<AtomicU32> = PerCpu::new(AtomicU32::new(0));
 /// Vector 2, on the IST stack or, from user space, on the task's. Interrupts are off and no exit
 /// work is done: NMIs stay blocked until the IRET.
 pub extern "C" fn exc_nmi(_regs: &mut PtRegs, _error_code: u64) {
+    super::smp::nmi_stop();
     preempt_count_add(NMI_OFFSET + HARDIRQ_OFFSET);
     NMI_COUNT.raw_this().fetch_add(1, Ordering::Relaxed);
     default_do_nmi();

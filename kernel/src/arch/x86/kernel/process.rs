@@ -430,6 +430,17 @@ pub fn init_idle_stack(top: u64) {
     }
 }
 
+/// The same for the idle task of a CPU that does not run yet: nobody else uses the task.
+pub fn init_idle_task(idle: &Task, top: u64) {
+    // SAFETY: the task does not run, and only the caller knows it.
+    unsafe { (*idle.thread.get()).stack_top = top };
+}
+
+/// Tells a CPU that starts where its idle task's stack ends. Interrupts are off.
+pub fn reload_idle_stack() {
+    load_sp0(top_of_stack());
+}
+
 /// Kills the running task after an oops, on an empty stack: the old one may be full or broken
 /// (Linux: `rewind_stack_and_make_dead`).
 pub fn make_task_dead_on_fresh_stack(sig: i32) -> ! {

@@ -4,6 +4,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::acpi::acpi;
+use super::smp::stop_other_cpus;
 use super::{idt, io_apic, rtc};
 use crate::arch::x86::asm::io::{inb, inw, io_delay, outb, outl, outw};
 use crate::arch::x86::mm::init_64::Cache;
@@ -45,6 +46,14 @@ pub fn machine_halt() -> ! {
     }
 }
 
+/// One CPU is left, with interrupts off, and no device interrupts it
+/// (Linux: `native_machine_shutdown`).
+fn machine_shutdown() {
+    io_apic::disable(); // the firmware must not see our interrupts
+    local_irq_disable();
+    stop_other_cpus(); // they must not run on while memory and devices go
+}
+
 /// The registers and the values that switch the machine off, if ACPI tells them.
 fn s5() -> Option<(Fadt, (u8, u8))> {
     acpi().fadt.zip(acpi().s5)
@@ -64,7 +73,7 @@ pub fn power_off_prepare() {
 
 /// Switches off through ACPI; if that does not work, stops for ever (Linux: `acpi_power_off`).
 pub fn machine_power_off() -> ! {
-    local_irq_disable();
+    machine_shutdown();
     if let Some((fadt, sleep_types)) = s5() {
         enter_s5(&fadt, sleep_types);
     }
@@ -146,9 +155,8 @@ fn write_pci_config(address: u64, value: u8) {
 
 /// Restarts: every way there is, one after the other (Linux: `native_machine_emergency_restart`).
 pub fn machine_restart() -> ! {
-    local_irq_disable();
     pr_notice!("reboot: machine restart");
-    io_apic::disable(); // the firmware must not see our interrupts
+    machine_shutdown();
     rtc::cmos_write(0x0f, 0); // shutdown status: a normal boot
     // SAFETY: the BIOS data area says "cold boot" there; nobody else uses the word.
     unsafe {

@@ -6,18 +6,17 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::cpu::{self, Feature, boot_cpu_has};
 use super::e820::{E820Kind, E820Table};
 use super::head64::{boot_params, init_stack, loader_memory, raw_memory_map};
-use super::sections;
+use super::{sections, smpboot};
 use crate::arch::x86::asm::page::{PAGE_SHIFT, PAGE_SIZE, phys_to_virt};
 use crate::arch::x86::mm::init::{ISA_END_ADDRESS, init_mem_mapping, reserve_kernel_image};
 use crate::arch::x86::mm::init_64::{Cache, slow_virt_to_phys};
 use crate::arch::x86::mm::ioremap::{ioremap, iounmap};
 use crate::arch::x86::mm::pat::{pat_init, pat_report};
-use crate::kernel::cpu::set_cpu_possible;
+use crate::arch::x86::realmode::reserve_real_mode;
 use crate::kernel::resource::IOMEM_RESOURCE;
 use crate::lib::cmdline::{memparse, parse_args};
 use crate::mm::memblock::{PhysRange, memblock, memblock_init};
 use crate::mm::mm_init::{free_area_init, free_reserved_area};
-use crate::mm::percpu::NR_CPUS;
 use crate::mm::{Pfn, PhysAddr, VirtAddr};
 use crate::prelude::*;
 
@@ -25,8 +24,6 @@ use crate::prelude::*;
 const MAX_ARCH_PFN: u64 = 1 << (46 - PAGE_SHIFT);
 /// Memory at the bottom that firmware writes to behind our back (Linux: `X86_RESERVE_LOW`).
 const RESERVE_LOW: u64 = 64 << 10;
-/// The page that other CPUs start in, below 1 MiB; part of what `RESERVE_LOW` keeps.
-pub const TRAMPOLINE: PhysAddr = PhysAddr::new(0x8000);
 /// Video memory and ROMs begin here.
 const BIOS_BEGIN: u64 = 0xa_0000;
 
@@ -66,22 +63,13 @@ pub fn setup_arch() {
     pat_init();
     pat_report();
     memblock_setup().expect("the memory map is too cut up");
+    reserve_real_mode(); //             other CPUs start below 1 MiB: before anybody allocates
     init_mem_mapping().expect("no memory for page tables");
     release_loader_memory(); //         its page tables are no longer in use
     reserve_initrd();
     super::acpi::acpi_boot_init(boot_params()); // interrupt controllers, CPUs
     free_area_init().expect("no memory for the page array"); // the last big piece of memblock
-    prefill_possible_map(); //          before per-CPU areas are made for that many
-}
-
-/// Every CPU that the tables list may come up (Linux: `prefill_possible_map`).
-#[__init]
-fn prefill_possible_map() {
-    let cpus = super::acpi::nr_cpus().min(NR_CPUS);
-    for cpu in 0..cpus {
-        set_cpu_possible(cpu);
-    }
-    pr_info!("smpboot: Allowing {cpus} CPUs, 0 hotplug CPUs");
+    smpboot::prefill_possible_map(); // before per-CPU areas are made for that many
 }
 
 /// The command line as the loader gave it, or the default (Linux: `boot_command_line`).

@@ -5,10 +5,11 @@ use core::mem::offset_of;
 use super::sections;
 use crate::arch::x86::asm::msr::{MSR_GS_BASE, wrmsr};
 use crate::arch::x86::asm::page::{PAGE_SIZE, phys_to_virt};
-use crate::arch::x86::asm::percpu::{PCPU_HOT, PcpuHot};
+use crate::arch::x86::asm::percpu::{INIT_PREEMPT_COUNT, PCPU_HOT, PcpuHot};
+use crate::kernel::sched::task::Task;
 use crate::mm::PhysAddr;
 use crate::mm::memblock::memblock;
-use crate::mm::percpu::{NR_CPUS, nr_cpu_ids, set_per_cpu_offset};
+use crate::mm::percpu::{NR_CPUS, nr_cpu_ids, per_cpu_offset, set_per_cpu_offset};
 use crate::mm::show_mem::PERCPU_PAGES;
 use crate::prelude::*;
 
@@ -65,6 +66,21 @@ fn name_area(cpu: usize, offset: usize) {
     unsafe { number.write(cpu as u32) };
     // SAFETY: as above.
     unsafe { this_cpu_off.write(offset) };
+}
+
+/// Writes into the area of a CPU that does not run which task it begins with, for ever alive,
+/// and where that one's stack ends.
+pub fn set_idle_task(cpu: usize, idle: &Task, stack_top: u64) {
+    let hot = (&raw const PCPU_HOT as usize).wrapping_add(per_cpu_offset(cpu));
+    let current = (hot + offset_of!(PcpuHot, current_task)) as *mut *const Task;
+    let count = (hot + offset_of!(PcpuHot, preempt_count)) as *mut i32;
+    let top = (hot + offset_of!(PcpuHot, top_of_stack)) as *mut u64;
+    // SAFETY: a field of the area's copy of PCPU_HOT, which no CPU uses yet.
+    unsafe { current.write(idle) };
+    // SAFETY: as above.
+    unsafe { count.write(INIT_PREEMPT_COUNT) };
+    // SAFETY: as above.
+    unsafe { top.write(stack_top) };
 }
 
 /// Makes the area at `offset` this CPU's own (Linux: `switch_gdt_and_percpu_base`).

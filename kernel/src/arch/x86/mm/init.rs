@@ -4,7 +4,8 @@ use super::init_64::{
     KProt, Level, alloc_pgt_page, init_top_pgt, lookup_address, map_range, preallocate_pgd,
     set_init_top_pgt, slow_virt_to_phys, unmap_range,
 };
-use super::set_memory::set_memory_ro;
+use super::set_memory::{set_memory_ro, set_memory_ro_noflush};
+use super::tlb::flush_tlb_all;
 use crate::arch::x86::asm::cr::{read_cr3, write_cr3};
 use crate::arch::x86::asm::page::{
     IOREMAP_START, PAGE_OFFSET, PAGE_SIZE, VMALLOC_START, VMEMMAP_START, phys_to_virt,
@@ -203,6 +204,7 @@ pub fn mark_rodata_ro() {
         .and_then(|()| protect_alias(sections::kallsyms_start(), kallsyms_used_end()))
         .and_then(|()| protect_alias(ro_after_init.0, ro_after_init.1))
         .and_then(|()| set_memory_ro(ro_after_init.0, (ro_after_init.1 - ro_after_init.0) / PAGE));
+    flush_tlb_all();
     if let Err(errno) = done {
         pr_warn!("mark_rodata_ro: {errno:?}, some read-only data stays writable");
     }
@@ -212,7 +214,7 @@ pub fn mark_rodata_ro() {
 fn protect_alias(start: VirtAddr, end: VirtAddr) -> Result {
     for page in pages(start, end) {
         if let Some(phys) = slow_virt_to_phys(page) {
-            set_memory_ro(phys_to_virt(phys), 1)?;
+            set_memory_ro_noflush(phys_to_virt(phys), 1)?;
         }
     }
     Ok(())
@@ -242,13 +244,13 @@ fn kallsyms_used_end() -> VirtAddr {
 
 /// Poisons, unmaps and frees pages of the image (Linux: `free_kernel_image_pages`).
 fn free_kernel_image_pages(what: &str, start: VirtAddr, end: VirtAddr) {
+    let mapped = |page| Some(phys_to_virt(slow_virt_to_phys(page)?));
+    let aliases: Vec<VirtAddr> = pages(start, end).filter_map(mapped).collect();
+    if start < end {
+        unmap_range(start, end - start); // one flush for all, before the first page is freed
+    }
     let mut freed = 0;
-    for page in pages(start, end) {
-        let Some(phys) = slow_virt_to_phys(page) else {
-            continue;
-        };
-        unmap_range(page, PAGE);
-        let alias = phys_to_virt(phys);
+    for alias in aliases {
         // SAFETY: nobody uses the page by its image address any more (caller), which is the only
         // one that anybody knew; it was reserved with the image.
         freed +=

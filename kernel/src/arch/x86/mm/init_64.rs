@@ -8,7 +8,8 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::arch::x86::asm::cr::{Cr4, invlpg, read_cr4, write_cr4};
+use super::tlb::flush_tlb_kernel_range;
+use crate::arch::x86::asm::cr::{Cr4, read_cr4, write_cr4};
 use crate::arch::x86::asm::page::{PAGE_SIZE, phys_to_virt};
 use crate::mm::gfp::Gfp;
 use crate::mm::memblock::{memblock, memblock_is_active};
@@ -139,7 +140,7 @@ pub(super) fn set_init_top_pgt(table: PhysAddr) {
 }
 
 /// The table at a physical address.
-pub(super) fn table_at(phys: PhysAddr) -> &'static Table {
+pub(in crate::arch::x86) fn table_at(phys: PhysAddr) -> &'static Table {
     let table = phys_to_virt(phys).as_usize() as *const Table;
     // SAFETY: only called with addresses out of page table entries and of fresh table pages.
     // Tables are in the direct map, whole pages, and never freed.
@@ -317,6 +318,13 @@ pub fn kernel_virt_to_pfn(addr: VirtAddr) -> Option<Pfn> {
 /// range cuts them (Linux: pat/set_memory.c, `change_page_attr_set_clr`). Flushes.
 /// Errors: ENOMEM; EFAULT when something is not mapped.
 pub(super) fn change_page_attr(addr: VirtAddr, nr_pages: u64, set: KProt, clear: KProt) -> Result {
+    let changed = change_entries(addr, nr_pages, set, clear);
+    flush_tlb_kernel_range(addr, addr + (nr_pages << 12));
+    changed
+}
+
+/// `change_page_attr` without the flush, for a caller that changes many ranges.
+pub(super) fn change_entries(addr: VirtAddr, nr_pages: u64, set: KProt, clear: KProt) -> Result {
     let size = nr_pages << 12;
     {
         let _tables = TABLE_LOCK.lock();
@@ -340,7 +348,6 @@ pub(super) fn change_page_attr(addr: VirtAddr, nr_pages: u64, set: KProt, clear:
             }
         }
     }
-    flush_tlb_kernel_range(addr, addr + size);
     Ok(())
 }
 
@@ -359,22 +366,6 @@ fn split_large_page(entry: &AtomicU64, value: u64, level: Level) -> Result {
     }
     entry.store(page.as_u64() | KProt::TABLE.bits(), Ordering::Release);
     Ok(())
-}
-
-/// Most pages that are dropped one by one (Linux: `tlb_single_page_flush_ceiling`).
-const SINGLE_PAGE_FLUSH_CEILING: u64 = 33;
-
-/// Drops this CPU's translations of a kernel range. The one place for all kernel mappings: other
-/// CPUs are told from here.
-pub fn flush_tlb_kernel_range(start: VirtAddr, end: VirtAddr) {
-    if end - start > SINGLE_PAGE_FLUSH_CEILING * PAGE_SIZE as u64 {
-        return flush_tlb_all_local();
-    }
-    let mut addr = start.align_down(PAGE_SIZE as u64);
-    while addr < end {
-        invlpg(addr.as_u64());
-        addr = addr + PAGE_SIZE as u64;
-    }
 }
 
 /// Drops every translation of this CPU, global ones too: switching global pages off does it.

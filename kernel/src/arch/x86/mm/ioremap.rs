@@ -75,8 +75,10 @@ pub fn ioremap(phys: PhysAddr, size: usize, cache: Cache) -> Result<VirtAddr> {
     } else {
         PAGE
     };
-    let mut areas = AREAS.lock();
-    let start = areas.take(bytes, align, first.as_u64() & (align - 1))?;
+    // The lock is held only for the addresses: a flush waits for other CPUs.
+    let start = AREAS
+        .lock()
+        .take(bytes, align, first.as_u64() & (align - 1))?;
     let prot = KProt::KERNEL.with_cache(cache);
     let addr = VirtAddr::new(start);
     let mut mapped = map_range(addr, first, bytes, prot, Level::Pmd);
@@ -86,10 +88,7 @@ pub fn ioremap(phys: PhysAddr, size: usize, cache: Cache) -> Result<VirtAddr> {
         mapped = map_range(addr, first, bytes, prot, Level::Pte);
     }
     if let Err(errno) = mapped {
-        unmap_range(addr, bytes);
-        if let Some(index) = areas.find(start) {
-            areas.drop_at(index);
-        }
+        iounmap(addr);
         return Err(errno);
     }
     Ok(addr + phys.page_offset() as u64)
@@ -97,11 +96,15 @@ pub fn ioremap(phys: PhysAddr, size: usize, cache: Cache) -> Result<VirtAddr> {
 
 /// Undoes [`ioremap`]; `addr` is what that returned. Nothing happens for other addresses.
 pub fn iounmap(addr: VirtAddr) {
-    let mut areas = AREAS.lock();
-    if let Some(index) = areas.find(addr.as_u64()) {
-        let (start, end) = areas.areas[index];
+    let range = |areas: &Areas| areas.find(addr.as_u64()).map(|index| areas.areas[index]);
+    let found = range(&AREAS.lock());
+    if let Some((start, end)) = found {
         unmap_range(VirtAddr::new(start), end - start);
-        areas.drop_at(index);
+        // Last: from here on somebody else may get the addresses.
+        let mut areas = AREAS.lock();
+        if let Some(index) = areas.find(addr.as_u64()) {
+            areas.drop_at(index);
+        }
     }
 }
 

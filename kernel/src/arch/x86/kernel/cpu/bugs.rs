@@ -32,11 +32,16 @@ pub fn check_bugs() {
         pr_warn!("Hmm, FPU with FDIV bug.");
     }
     let cpu = boot_cpu();
-    if matches!(cpu.vendor_id(), "AuthenticAMD" | "HygonGenuine") {
-        make_lfence_serialize();
-    }
+    init_lfence();
     let bugs = *BUGS.call_once(|| bug_bits(cpu, &claims(cpu)));
     print_mitigations(cpu, bugs);
+}
+
+/// The part that every CPU needs: what the entry code's barriers rely on.
+pub fn init_lfence() {
+    if matches!(boot_cpu().vendor_id(), "AuthenticAMD" | "HygonGenuine") {
+        make_lfence_serialize();
+    }
 }
 
 /// Lets LFENCE stop execution on a guess (Linux: amd.c, `init_amd`). A CPU without the register

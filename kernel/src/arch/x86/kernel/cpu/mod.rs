@@ -7,7 +7,7 @@ pub mod common;
 mod proc;
 mod vulnerable_models;
 
-pub use bugs::check_bugs;
+pub use bugs::{check_bugs, init_lfence};
 pub use capflags::Feature;
 pub use common::{
     CpuInfo, boot_cpu, boot_cpu_has, cpu_init_features, print_cpu_info, set_cpu_khz,

@@ -5,12 +5,17 @@ use core::fmt::Write;
 
 use super::common::{CpuInfo, boot_cpu, cpu_khz, loops_per_jiffy};
 use super::{bugs, capflags};
+use crate::arch::x86::kernel::apic::apic_id_of;
+use crate::kernel::cpu::{num_online_cpus, online_cpus};
 use crate::kernel::time::HZ;
 use crate::prelude::*;
 
-/// The whole text. Every CPU is taken to be like the boot CPU.
+/// The whole text. Every CPU is taken to be like the boot CPU, and all are one package.
 fn show_cpuinfo(text: &mut String) -> Result {
-    show_one(text, 0, boot_cpu()).map_err(|_| Errno::ENOMEM)
+    for cpu in online_cpus() {
+        show_one(text, cpu, boot_cpu()).map_err(|_| Errno::ENOMEM)?;
+    }
+    Ok(())
 }
 
 fn show_one(text: &mut String, number: usize, cpu: &CpuInfo) -> core::fmt::Result {
@@ -27,12 +32,13 @@ fn show_one(text: &mut String, number: usize, cpu: &CpuInfo) -> core::fmt::Resul
     if cpu.cache_size != 0 {
         writeln!(text, "cache size\t: {} KB", cpu.cache_size)?;
     }
+    let (cpus, apic_id) = (num_online_cpus(), apic_id_of(number));
     writeln!(
         text,
-        "physical id\t: 0\nsiblings\t: 1\ncore id\t\t: {number}"
+        "physical id\t: 0\nsiblings\t: {cpus}\ncore id\t\t: {number}"
     )?;
-    writeln!(text, "cpu cores\t: 1\napicid\t\t: {}", cpu.initial_apicid)?;
-    writeln!(text, "initial apicid\t: {}", cpu.initial_apicid)?;
+    writeln!(text, "cpu cores\t: {cpus}\napicid\t\t: {apic_id}")?;
+    writeln!(text, "initial apicid\t: {apic_id}")?;
     writeln!(text, "fpu\t\t: yes\nfpu_exception\t: yes")?;
     writeln!(text, "cpuid level\t: {}\nwp\t\t: yes", cpu.cpuid_level)?;
     text.push_str("flags\t\t:");
