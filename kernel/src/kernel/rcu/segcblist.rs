@@ -43,7 +43,7 @@ impl Callback {
         })
     }
     /// Runs a callback that is in no list.
-    pub(super) fn invoke(self: Box<Self>) {
+    pub(super) fn invoke(self) {
         self.func.invoke();
     }
 }

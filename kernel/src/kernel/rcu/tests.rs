@@ -168,7 +168,7 @@ fn torture_no_reader_ever_sees_a_version_after_its_grace_period() {
                 scope.spawn(move || torture_cpu(rcu, cpu, versions, current, stop))
             })
             .collect();
-        for round in 0..ROUNDS {
+        for (round, version) in versions[..ROUNDS].iter().enumerate() {
             current.store(round + 1, Ordering::Release);
             rcu.start_gp();
             while !rcu.gp_is_over() {
@@ -176,7 +176,7 @@ fn torture_no_reader_ever_sees_a_version_after_its_grace_period() {
                 thread::yield_now();
             }
             rcu.end_gp();
-            versions[round].0.store(DEAD, Ordering::Relaxed);
+            version.0.store(DEAD, Ordering::Relaxed);
         }
         stop.store(true, Ordering::Relaxed);
         readers
