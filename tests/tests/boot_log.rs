@@ -32,6 +32,8 @@ const GOLDEN: &[&str] = &[
     "] Built 1 zonelists, mobility grouping ",
     "] Memory: ",
     "] SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs=1, Nodes=1",
+    "] rcu: Preemptible hierarchical RCU implementation.",
+    "] rcu: \tRCU restricting CPUs from NR_CPUS=64 to nr_cpu_ids=1.",
     "] NR_IRQS: ",
     "] Console: colour dummy device 80x25",
     "] printk: legacy console [ttyS0] enabled",
@@ -194,9 +196,16 @@ fn the_first_processes_have_their_numbers_and_parents() {
         .iter()
         .filter(|process| process.parent == 2)
         .collect();
-    for name in ["ksoftirqd/0", "kdevtmpfs"] {
+    for name in [
+        "kworker/0:0",
+        "kworker/0:0H",
+        "kworker/u2:0",
+        "rcu_preempt",
+        "ksoftirqd/0",
+        "kdevtmpfs",
+    ] {
         assert!(
-            threads.iter().any(|thread| thread.name.starts_with(name)),
+            threads.iter().any(|thread| thread.name == name),
             "no {name} in {threads:#?}"
         );
     }

@@ -356,3 +356,27 @@ fn parameters_at_the_end_of_the_archive_replace_the_built_in_ones() {
     assert!(output.contains("kindling.qemu_exit"), "{output}");
     assert!(output.contains(" console=ttyS0 given"), "{output}");
 }
+
+#[test]
+fn the_archive_is_complete_when_init_runs_whether_or_not_it_is_unpacked_in_the_background() {
+    let tree = script("wc -c < /zz-last; ls /dev/console").file("/zz-last", 0o644, contents());
+    for setting in ["initramfs_async=1", "initramfs_async=0"] {
+        let mut guest = Boot::new()
+            .named(setting)
+            .compressed_initramfs(&tree, Compression::Xz)
+            .cmdline(setting)
+            .spawn();
+        assert_eq!(output_of(&mut guest), "300000\n/dev/console\n");
+        let log = guest.transcript().replace("\r\n", "\n");
+        let at = |text: &str| {
+            log.find(text)
+                .unwrap_or_else(|| panic!("no {text:?}: {log}"))
+        };
+        let (begins, ends) = (at("Unpacking initramfs..."), at("Freeing initrd memory: "));
+        let drivers = at("Serial: 8250/16550 driver");
+        assert!(begins < ends && ends < at("Freeing unused kernel image (initmem)"));
+        // Decompressing takes much longer than the way to the first driver.
+        let in_background = drivers < ends;
+        assert_eq!(in_background, setting == "initramfs_async=1", "{log}");
+    }
+}

@@ -9,8 +9,11 @@
 //! Lock order: tasklist, then family, then thread list, then signal locks and wait queues.
 #![forbid(unsafe_code)]
 
+mod index;
+
 use core::sync::atomic::{AtomicI32, Ordering};
 
+use self::index::PidIndex;
 use crate::kernel::locking::{IrqsOff, RwSpinLock};
 use crate::kernel::sched::current;
 use crate::kernel::sched::task::{Pid, Task, pf};
@@ -76,6 +79,8 @@ pub struct PidTable {
     /// The number given out last.
     last: Pid,
     nr_threads: u32,
+    /// Where readers find the tasks without the lock; tables of unit tests have none.
+    index: Option<&'static PidIndex>,
 }
 
 /// Which list of a number.
@@ -100,6 +105,23 @@ impl PidTable {
             chunks: Vec::new(),
             last: 0,
             nr_threads: 0,
+            index: None,
+        }
+    }
+
+    /// No tasks; those to come are found by `find_task`.
+    const fn indexed() -> Self {
+        Self {
+            chunks: Vec::new(),
+            last: 0,
+            nr_threads: 0,
+            index: Some(&PID_INDEX),
+        }
+    }
+
+    fn publish(&self, pid: Pid, task: Option<&Arc<Task>>) {
+        if let Some(index) = self.index {
+            index.set(pid, task.cloned());
         }
     }
 
@@ -232,11 +254,13 @@ impl PidTable {
             slot.task = Some(task.clone());
         })?;
         self.nr_threads += 1;
+        self.publish(task.pid(), Some(task));
         Ok(())
     }
 
     /// Removes a task; returns the table's reference.
     pub fn detach(&mut self, pid: Pid) -> Option<Arc<Task>> {
+        self.publish(pid, None);
         let task = self.with_slot(pid, |slot| slot.task.take()).ok().flatten();
         self.nr_threads -= u32::from(task.is_some());
         task
@@ -245,6 +269,7 @@ impl PidTable {
     /// Puts another task under a number (execve(2) of a thread that takes the leader's place).
     pub fn replace(&mut self, pid: Pid, task: &Arc<Task>) -> Option<Arc<Task>> {
         let task = task.clone();
+        self.publish(pid, Some(&task));
         self.with_slot(pid, |slot| slot.task.replace(task))
             .ok()
             .flatten()
@@ -333,11 +358,21 @@ impl PidTable {
 }
 
 /// The table, under the tasklist lock.
-pub static TASKLIST: RwSpinLock<PidTable, IrqsOff> = RwSpinLock::new(PidTable::new());
+pub static TASKLIST: RwSpinLock<PidTable, IrqsOff> = RwSpinLock::new(PidTable::indexed());
 
-/// The task with this number. Any context.
+/// The tasks of `TASKLIST` by number, for readers without its lock.
+static PID_INDEX: PidIndex = PidIndex::new();
+
+/// The task with this number; takes no lock (Linux: `find_get_task_by_vpid`). Any context.
 pub fn find_task(pid: Pid) -> Option<Arc<Task>> {
-    TASKLIST.read().find(pid).cloned()
+    PID_INDEX.find(pid)
+}
+
+/// No tasks for a new machine of the test port; returns the old table.
+#[cfg(test)]
+pub(crate) fn reset_for_test() -> PidTable {
+    PID_INDEX.clear();
+    core::mem::replace(&mut *TASKLIST.write(), PidTable::indexed())
 }
 
 /// The task with this number, 0 meaning the caller (the convention of most system calls).

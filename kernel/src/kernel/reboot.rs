@@ -13,6 +13,7 @@ use crate::kernel::preempt::in_atomic;
 use crate::kernel::sched::{current, set_cpus_allowed};
 use crate::kernel::signal::send_sig;
 use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
+use crate::kernel::workqueue::{Work, schedule_work};
 use crate::mm::UserAddr;
 use crate::mm::uaccess::strncpy_from_user;
 use crate::prelude::*;
@@ -95,10 +96,15 @@ pub fn kernel_power_off() -> ! {
     arch::machine_power_off()
 }
 
+/// Restarts outside of the interrupt that asked for it (Linux: `deferred_cad`).
+static CAD_WORK: spin::LazyLock<Arc<Work>> =
+    spin::LazyLock::new(|| Work::new(|| kernel_restart(None)));
+
 /// The keyboard driver saw Ctrl-Alt-Del. Any context.
 pub fn ctrl_alt_del() {
     if C_A_D.load(Ordering::Relaxed) {
-        kernel_restart(None);
+        schedule_work(&CAD_WORK);
+        return;
     }
     if let Some(task) = pid::find_task(CAD_PID.load(Ordering::Relaxed)) {
         let _ = send_sig(SIGINT, &task);

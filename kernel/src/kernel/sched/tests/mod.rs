@@ -15,7 +15,7 @@ use crate::arch;
 use crate::init::init_task::setup_boot_task;
 use crate::kernel::cred::Cred;
 use crate::kernel::fork::{kernel_thread, set_max_threads, user_mode_thread};
-use crate::kernel::pid::{PidTable, TASKLIST};
+use crate::kernel::pid::PidTable;
 use crate::kernel::sched::{schedule, schedule_timeout_uninterruptible, set_current_state};
 use crate::kernel::signal::{SigHand, SignalStruct};
 use crate::kernel::{kthread, softirq, time};
@@ -56,7 +56,7 @@ pub fn run_as_lone_task() {
 /// as fast as the host can.
 pub fn as_pid_1<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
     let _machine = lock_machine();
-    let old_tasks = core::mem::take(&mut *TASKLIST.write());
+    let old_tasks = crate::kernel::pid::reset_for_test();
     drop::<PidTable>(old_tasks);
     super::rq::reset_for_test();
     kthread::reset_for_test();
