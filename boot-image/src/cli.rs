@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::memory::MemorySize;
 use crate::qemu::Firmware;
 
 /// Builds Kindling and boots it in QEMU.
@@ -52,7 +53,7 @@ pub struct RunOptions {
     pub smp: u32,
     /// Memory of the machine, as QEMU writes it: 64M, 2G
     #[arg(long, value_name = "SIZE", default_value = "256M")]
-    pub memory: String,
+    pub memory: MemorySize,
     /// Boot this cpio archive, plain or compressed, instead of ours
     #[arg(long, value_name = "FILE")]
     pub initramfs: Option<PathBuf>,
@@ -132,6 +133,14 @@ mod tests {
     fn arguments_for_qemu_may_begin_with_a_dash_and_repeat() {
         let options = run_options(&["run", "--qemu-arg", "-d", "--qemu-arg", "int"]);
         assert_eq!(options.qemu_args, ["-d", "int"]);
+    }
+
+    #[test]
+    fn a_malformed_memory_size_is_refused_before_anything_is_built() {
+        for size in ["", "lots", "64Q", "-64M", "0"] {
+            let result = Cli::try_parse_from(["boot-image", &format!("--memory={size}")]);
+            assert!(result.is_err(), "{size:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 use crate::error::{Error, FileContext, Result};
 
@@ -32,10 +32,26 @@ pub fn fill(kernel: &Path) -> Result<()> {
     std::fs::write(kernel, bytes).doing("write", kernel)
 }
 
+/// The address of a function, by the name that the table has for it.
+pub fn address_of(kernel: &Path, function: &str) -> Result<u64> {
+    let bytes = std::fs::read(kernel).doing("read", kernel)?;
+    let elf = parse(&bytes)?;
+    let found = functions(&elf)
+        .into_iter()
+        .find(|(_, name)| name == function);
+    found
+        .map(|(address, _)| address)
+        .ok_or_else(|| Error::Other(format!("the kernel has no function {function}")))
+}
+
+fn parse(file: &[u8]) -> Result<object::File<'_>> {
+    object::File::parse(file)
+        .map_err(|e| Error::Other(format!("the kernel is not an ELF file: {e}")))
+}
+
 /// Where the section lies in the file, and what belongs there.
 fn place_and_table(file: &[u8]) -> Result<Option<(std::ops::Range<usize>, Vec<u8>)>> {
-    let elf = object::File::parse(file)
-        .map_err(|e| Error::Other(format!("the kernel is not an ELF file: {e}")))?;
+    let elf = parse(file)?;
     let Some((start, size)) = elf.section_by_name(SECTION).and_then(|s| s.file_range()) else {
         return Ok(None);
     };
@@ -51,31 +67,77 @@ fn place_and_table(file: &[u8]) -> Result<Option<(std::ops::Range<usize>, Vec<u8
 
 /// Functions by address; of several names at one address the first one counts.
 fn functions(elf: &object::File<'_>) -> Vec<(u64, String)> {
-    let mut symbols: Vec<(u64, String)> = elf
+    let is_code = |symbol: &object::Symbol<'_, '_>| {
+        let section = symbol.section_index();
+        let section = section.and_then(|index| elf.section_by_index(index).ok());
+        section.is_some_and(|section| section.kind() == SectionKind::Text)
+    };
+    // Entry points written in assembly have no type; a typed name at the same address is the better one.
+    let mut symbols: Vec<(u64, bool, String)> = elf
         .symbols()
-        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.address() != 0)
-        .filter_map(|symbol| Some((symbol.address(), short_name(symbol.name().ok()?))))
+        .filter(|symbol| symbol.kind() == SymbolKind::Text || is_code(symbol))
+        .filter(|symbol| symbol.address() != 0)
+        .filter_map(|symbol| {
+            let name = short_name(symbol.name().ok()?);
+            Some((symbol.address(), symbol.kind() != SymbolKind::Text, name))
+        })
         .collect();
     symbols.sort();
-    symbols.dedup_by_key(|(address, _)| *address);
-    symbols
+    symbols.dedup_by_key(|(address, ..)| *address);
+    let named = |(address, _, name)| (address, name);
+    symbols.into_iter().map(named).collect()
 }
 
 /// The name as a Linux reader knows it: `kernel::init::main::start_kernel` is `start_kernel`; a method keeps its type,
-/// a closure its function.
+/// a closure its function; what a type or function is made for (`<T>`) is left out.
 fn short_name(mangled: &str) -> String {
-    let name = format!("{:#}", rustc_demangle::demangle(mangled));
-    let parts = split_path(&name);
-    let last = parts.last().copied().unwrap_or(&name);
-    let keep_two = last.starts_with('{')
-        || parts.len() > 1
-            && parts[parts.len() - 2].starts_with(|c: char| c.is_ascii_uppercase() || c == '<');
-    let short = if keep_two && parts.len() > 1 {
-        format!("{}::{last}", parts[parts.len() - 2])
-    } else {
-        last.to_owned()
+    short_path(&format!("{:#}", rustc_demangle::demangle(mangled)))
+}
+
+fn short_path(path: &str) -> String {
+    // `function::<T>` has its arguments in a part of their own; in front stands `<Type as Trait>`.
+    let is_name = |(index, part): &(usize, &str)| *index == 0 || !part.starts_with('<');
+    let parts = split_path(path).into_iter().enumerate().filter(is_name);
+    let parts: Vec<&str> = parts.map(|(_, part)| part).collect();
+    let (last, owner) = match parts[..] {
+        [.., owner, last] => (last, Some(owner)),
+        [last] => (last, None),
+        [] => return String::new(),
+    };
+    let keeps = |owner: &&str| {
+        last.starts_with('{') || owner.starts_with(|c: char| c.is_ascii_uppercase() || c == '<')
+    };
+    let last = without_arguments(last);
+    let short = match owner.filter(keeps) {
+        Some(owner) => format!("{}::{last}", without_arguments(owner)),
+        None => last,
     };
     short.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// `<path::Type<T> as Trait>` and `Type<T>` are `Type`.
+fn without_arguments(part: &str) -> String {
+    let inner = part
+        .strip_prefix('<')
+        .and_then(|part| part.strip_suffix('>'));
+    match inner {
+        Some(inner) => short_path(implementer(inner)),
+        None => part.split('<').next().unwrap_or(part).to_owned(),
+    }
+}
+
+/// What stands before ` as ` outside angle brackets.
+fn implementer(text: &str) -> &str {
+    let mut depth = 0i32;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            b'>' if !text[..at].ends_with('-') => depth -= 1,
+            b' ' if depth == 0 && text[at..].starts_with(" as ") => return &text[..at],
+            _ => {}
+        }
+    }
+    text
 }
 
 /// Splits at `::` outside angle brackets.
@@ -129,6 +191,40 @@ mod tests {
             "start_kernel"
         );
         assert_eq!(short_name("start_kernel"), "start_kernel");
+    }
+
+    #[test]
+    fn types_lose_their_path_and_what_they_are_made_for() {
+        for (path, short) in [
+            (
+                "<kernel::sched::wait::WaitQueueHead>::wait",
+                "WaitQueueHead::wait",
+            ),
+            (
+                "<kernel::wait::Head>::wait_event::<<kernel::tty::Tty>::read::{closure#1}>",
+                "Head::wait_event",
+            ),
+            (
+                "<kernel::mutex::Mutex<alloc::Vec<u8>>>::lock_slow",
+                "Mutex::lock_slow",
+            ),
+            (
+                "<kernel::pipe::PipeFile as kernel::file::Operations<u8>>::read",
+                "PipeFile::read",
+            ),
+            (
+                "<kernel::ENTRIES::{closure#4} as core::FnOnce<(&u8,)>>::call_once",
+                "ENTRIES::{closure#4}::call_once",
+            ),
+            (
+                "kernel::fork::copy::<fn(u8) -> u8>::{closure#0}",
+                "copy::{closure#0}",
+            ),
+            ("core::ptr::drop_in_place::<kernel::Task>", "drop_in_place"),
+            ("<[u8] as core::cmp::Eq>::eq", "[u8]::eq"),
+        ] {
+            assert_eq!(short_path(path), short);
+        }
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl Kernel {
         }
     }
 
+    /// The address of a function, by its name without the path: `start_kernel`.
+    pub fn address_of(&self, function: &str) -> Result<u64> {
+        kallsyms::address_of(&self.elf, function)
+    }
+
     fn named(workspace: &Workspace, features: &[&str]) -> Result<Self> {
         let mut name = String::from("vmlinux");
         for feature in features {

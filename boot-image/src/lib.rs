@@ -23,6 +23,7 @@ mod kernel_build;
 pub mod lint;
 mod machine;
 mod mbr;
+pub mod memory;
 mod outcome;
 mod progress;
 pub mod qemu;

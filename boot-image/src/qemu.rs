@@ -13,6 +13,8 @@ pub const DEFAULT_CMDLINE: &str = "console=tty0 console=ttyS0";
 /// Tells the kernel to end QEMU after a panic. Only this runner gives it: on a real machine the panic must stay on the
 /// screen.
 pub const EXIT_PARAMETER: &str = "kindling.qemu_exit";
+/// Port 1234, where gdb's documents and `--gdb` expect QEMU.
+pub const GDB_PORT: &str = "tcp::1234";
 /// The item of QEMU's firmware configuration device in which the kernel looks for its command line.
 const CMDLINE_ITEM: &str = "opt/kindling/cmdline";
 
@@ -72,8 +74,8 @@ pub struct QemuCommand {
     pub display: String,
     /// The first serial port.
     pub serial: Serial,
-    /// Whether to wait for a debugger on port 1234.
-    pub gdb: bool,
+    /// Where to wait for a debugger, as QEMU writes it: [`GDB_PORT`].
+    pub gdb: Option<String>,
     /// Whether one tick of the clock is one instruction, so that runs repeat exactly.
     pub counted: bool,
     /// A socket for QEMU's machine protocol.
@@ -94,7 +96,7 @@ impl QemuCommand {
             memory: "256M".into(),
             display: "none".into(),
             serial: Serial::Pipe,
-            gdb: false,
+            gdb: None,
             counted: false,
             qmp: None,
             reset_log: None,
@@ -148,8 +150,8 @@ impl QemuCommand {
             ]);
             list.add(&["-rtc", "base=2024-01-01,clock=vm"]);
         }
-        if self.gdb {
-            list.add(&["-s", "-S"]);
+        if let Some(device) = &self.gdb {
+            list.add(&["-S", "-gdb", device]);
         }
         if let Some(socket) = &self.qmp {
             list.option("-qmp", "unix:", socket, ",server=on,wait=off");

@@ -16,6 +16,9 @@ use crate::workspace::Workspace;
 /// `userspace/root/etc/profile` sets it.
 pub const PROMPT: &str = "kindling:~# ";
 
+/// The passwords: root has an empty one, as on a distribution's live image.
+const SHADOW: &str = "/etc/shadow";
+
 /// Folders that are mount points or start out empty.
 const FOLDERS: [(&str, u32); 11] = [
     ("/dev", 0o755),
@@ -67,6 +70,15 @@ fn applet_paths(list: &str) -> impl Iterator<Item = &str> {
         .filter(|path| !path.is_empty() && *path != "linuxrc" && *path != "bin/busybox")
 }
 
+/// Git keeps no more of a file's permissions than whether it is executable.
+fn permissions(path: &str, executable: bool) -> u32 {
+    match path {
+        SHADOW => 0o600,
+        _ if executable => 0o755,
+        _ => 0o644,
+    }
+}
+
 /// Adds the files of a folder of this machine. A file is executable for everyone if its owner may execute it.
 fn with_folder(mut tree: Initramfs, prefix: &str, folder: &Path) -> Result<Initramfs> {
     for entry in std::fs::read_dir(folder).doing("read", folder)? {
@@ -77,7 +89,7 @@ fn with_folder(mut tree: Initramfs, prefix: &str, folder: &Path) -> Result<Initr
             tree = with_folder(tree, &path, &entry.path())?;
         } else {
             let executable = metadata.permissions().mode() & 0o100 != 0;
-            tree = tree.host_file(&path, if executable { 0o755 } else { 0o644 }, &entry.path())?;
+            tree = tree.host_file(&path, permissions(&path, executable), &entry.path())?;
         }
     }
     Ok(tree)
@@ -98,6 +110,19 @@ mod tests {
         let profile = Workspace::find().source("boot-image/userspace/root/etc/profile");
         let text = std::fs::read_to_string(profile).unwrap();
         assert!(text.contains(r"PS1='kindling:\w\$ '"));
+    }
+
+    #[test]
+    fn only_root_may_read_the_passwords_and_every_user_has_one() {
+        assert_eq!(permissions(SHADOW, false), 0o600);
+        assert_eq!(permissions("/etc/passwd", false), 0o644);
+        let names = |file: &str| {
+            let file = Workspace::find().source(&format!("boot-image/userspace/root{file}"));
+            let text = std::fs::read_to_string(file).unwrap();
+            let name = |line: &str| line.split(':').next().unwrap().to_owned();
+            text.lines().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(SHADOW), names("/etc/passwd"));
     }
 
     #[test]

@@ -12,7 +12,9 @@ use crate::kernel_build::Kernel;
 use crate::machine::{dying_with_parent, wait_for};
 use crate::outcome::Outcome;
 use crate::progress::say;
-use crate::qemu::{DEFAULT_CMDLINE, EXIT_PARAMETER, Firmware, Media, QemuCommand, Serial};
+use crate::qemu::{
+    DEFAULT_CMDLINE, EXIT_PARAMETER, Firmware, GDB_PORT, Media, QemuCommand, Serial,
+};
 use crate::setup::{self, Need};
 use crate::terminal::TerminalGuard;
 use crate::workspace::Workspace;
@@ -27,6 +29,7 @@ pub fn run(workspace: &Workspace, options: &RunOptions) -> Result<u8> {
     for file in options.kernel.iter().chain(&options.initramfs) {
         check_readable(file)?;
     }
+    check_memory(options)?;
     setup::packages(&needs(options))?;
     let toolchain = setup::toolchain(workspace)?;
     let kernel = match &options.kernel {
@@ -37,16 +40,28 @@ pub fn run(workspace: &Workspace, options: &RunOptions) -> Result<u8> {
     let qemu = QemuCommand {
         cmdline: Some(cmdline(options)),
         smp: options.smp,
-        memory: options.memory.clone(),
+        memory: options.memory.to_string(),
         display: options.display.clone(),
         serial: Serial::Terminal,
-        gdb: options.gdb,
+        gdb: options.gdb.then(|| GDB_PORT.into()),
         extra: options.qemu_args.clone(),
         reset_log: Some(workspace.target_dir("boot")?.join("resets.log")),
         ..QemuCommand::new(media)
     };
     announce(options, &kernel);
     boot(&qemu, options.timeout.map(Duration::from_secs)).and_then(exit_status)
+}
+
+/// With too little memory the boot loader ends in a panic that does not say so. How much other files need is not known.
+fn check_memory(options: &RunOptions) -> Result<()> {
+    let Some(sentence) = options.memory.too_little_for(options.firmware) else {
+        return Ok(());
+    };
+    if options.kernel.is_some() || options.initramfs.is_some() {
+        say(&format!("warning: {sentence}"));
+        return Ok(());
+    }
+    Err(Error::Other(sentence))
 }
 
 fn needs(options: &RunOptions) -> Vec<Need> {
@@ -184,6 +199,16 @@ mod tests {
             cmdline(&options),
             "console=tty0 console=ttyS0 kindling.qemu_exit console=ttyS1 quiet"
         );
+    }
+
+    #[test]
+    fn too_little_memory_is_refused_unless_the_files_are_the_users() {
+        let small = ["--firmware", "uefi", "--memory", "32M"];
+        let error = check_memory(&options(&small)).unwrap_err().to_string();
+        assert!(error.contains("needs at least"), "{error}");
+        let own = [&small[..], &["--initramfs", "x"]].concat();
+        assert!(check_memory(&options(&own)).is_ok());
+        assert!(check_memory(&options(&[])).is_ok());
     }
 
     #[test]

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use boot_image::qemu::{DEFAULT_CMDLINE, EXIT_PARAMETER};
-use boot_image::{
-    Compression, Firmware, Initramfs, Kernel, Machine, Media, QemuCommand, Qmp, Serial,
-};
+use boot_image::{Compression, Firmware, Initramfs, Machine, Media, QemuCommand, Qmp, Serial};
 use tempfile::TempDir;
 
 use crate::artifacts::{self, or_fail};
+use crate::gdb::GDB_SOCKET;
 use crate::guest::Guest;
 use crate::slot::Slot;
 
@@ -21,9 +20,11 @@ pub struct Boot {
     initramfs: Archive,
     features: Vec<&'static str>,
     firmware: Firmware,
+    disk: Option<PathBuf>,
     smp: u32,
     memory: String,
     serial: Serial,
+    debugged: bool,
     qemu_args: Vec<String>,
 }
 
@@ -51,9 +52,11 @@ impl Boot {
             initramfs: Archive::Default,
             features: Vec::new(),
             firmware: Firmware::Direct,
+            disk: None,
             smp: 1,
             memory: "256M".into(),
             serial: Serial::Pipe,
+            debugged: false,
             qemu_args: Vec::new(),
         }
     }
@@ -111,6 +114,12 @@ impl Boot {
         self
     }
 
+    /// This disk image, as it is: its kernel, its initramfs, and no command line but its own.
+    pub fn disk_image(mut self, image: &Path, firmware: Firmware) -> Self {
+        self.disk = Some(image.into());
+        self.firmware(firmware).whole_cmdline(None)
+    }
+
     /// Number of CPUs.
     pub fn smp(mut self, cpus: u32) -> Self {
         self.smp = cpus;
@@ -129,6 +138,12 @@ impl Boot {
         self
     }
 
+    /// The machine waits at its first instruction for [`Guest::debugger`].
+    pub fn debugged(mut self) -> Self {
+        self.debugged = true;
+        self
+    }
+
     /// One more argument for QEMU.
     pub fn qemu_arg(mut self, argument: &str) -> Self {
         self.qemu_args.push(argument.into());
@@ -137,17 +152,18 @@ impl Boot {
 
     /// Builds what is missing, waits for a free place, and starts the machine.
     pub fn spawn(self) -> Guest {
-        let kernel = artifacts::kernel(&self.features);
         let files =
             tempfile::tempdir().unwrap_or_else(|error| panic!("cannot create a folder: {error}"));
-        let media = self.media(&kernel, &files);
+        let media = self.media(&files);
         let qmp = files.path().join("qmp");
+        let gdb = self.debugged.then(|| files.path().join(GDB_SOCKET));
         let qemu = QemuCommand {
             cmdline: self.cmdline.map(artifacts::adapted_cmdline),
             smp: self.smp,
             memory: self.memory,
             serial: self.serial,
             qmp: Some(qmp.clone()),
+            gdb: gdb.map(|path| format!("unix:{},server=on,wait=off", path.display())),
             reset_log: Some(files.path().join("resets")),
             extra: self.qemu_args,
             ..QemuCommand::new(media)
@@ -162,7 +178,14 @@ impl Boot {
         Guest::new(machine, qmp, log, (files, slot))
     }
 
-    fn media(&self, kernel: &Kernel, files: &TempDir) -> Media {
+    fn media(&self, files: &TempDir) -> Media {
+        if let Some(image) = &self.disk {
+            return Media::Disk {
+                image: image.clone(),
+                firmware: self.firmware,
+            };
+        }
+        let kernel = artifacts::kernel(&self.features);
         let initramfs = self.write_initramfs(files.path());
         if self.firmware == Firmware::Direct {
             return Media::Direct {
@@ -172,7 +195,7 @@ impl Boot {
         }
         let image = files.path().join("disk.img");
         let initramfs = initramfs.expect("a disk image has an initramfs");
-        artifacts::write_disk_image(kernel, &initramfs, &image);
+        artifacts::write_disk_image(&kernel, &initramfs, &image);
         Media::Disk {
             image,
             firmware: self.firmware,

@@ -8,6 +8,7 @@ use boot_image::{Machine, Outcome, Qmp};
 use tempfile::TempDir;
 
 use crate::artifacts;
+use crate::gdb::Gdb;
 use crate::slot::Slot;
 
 /// How long a machine may take for one step. Generous: machines that build and test in parallel are slow, and a test
@@ -111,6 +112,12 @@ impl Guest {
             Ok(answer) => answer,
             Err(error) => self.fail(&error),
         }
+    }
+
+    /// Connects to a machine that is [`crate::Boot::debugged`].
+    #[track_caller]
+    pub fn debugger(&self) -> Gdb {
+        Gdb::connect(self._keep.0.path())
     }
 
     /// Writes a picture of the screen to `target/tests/NAME.png` and returns its path.

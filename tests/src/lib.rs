@@ -17,12 +17,16 @@
 
 mod artifacts;
 mod boot;
+mod cli;
+mod gdb;
 mod guest;
 mod slot;
 
 pub use boot::Boot;
-pub use boot_image::cpio;
 pub use boot_image::{Compression, Firmware, Initramfs};
+pub use boot_image::{bootconfig, cpio};
+pub use cli::{cargo_run, cargo_run_machine};
+pub use gdb::{Breakpoint, Gdb};
 pub use guest::{Guest, Verdict};
 
 /// A tree with the guest program at `path` and the folders that it mounts on; it is `/init` for most tests.
@@ -44,6 +48,11 @@ pub fn script_initramfs(script: &str) -> Initramfs {
 /// Compresses bytes as [`Boot::compressed_initramfs`] does.
 pub fn compress(compression: Compression, bytes: Vec<u8>) -> Vec<u8> {
     artifacts::or_fail(compression.apply(bytes))
+}
+
+/// The address of a kernel function, by its name without the path. The kernel is not moved when it is loaded.
+pub fn address_of(function: &str) -> u64 {
+    artifacts::or_fail(artifacts::kernel(&[]).address_of(function))
 }
 
 /// The default initramfs as a tree, to be changed for a test.

@@ -240,6 +240,7 @@ fn the_systems_state_can_be_read() {
         ("ls -l /dev/null", &["crw-rw-rw-", "1,   3"]),
         ("tty", &["/dev/tty"]),
         ("stty", &["speed"]),
+        ("lsmod; echo $?", &["Module", "\n0\n"]),
     ] {
         let output = guest.command(command);
         for part in parts {
@@ -371,6 +372,34 @@ fn files_are_made_changed_and_removed() {
             ),
         ],
     );
+}
+
+#[test]
+fn root_logs_in_without_a_password_and_the_others_not_at_all() {
+    let mut guest = shell();
+    check(&mut guest, &[("stat -c %a /etc/shadow", "600\n")]);
+    // The one that logs in has an environment of its own.
+    guest.command("x=5");
+    guest.send("login\n");
+    guest.expect("kindling login: ");
+    guest.send("root\n");
+    guest.expect_prompt();
+    check(
+        &mut guest,
+        &[
+            (
+                "echo \"<$x> $USER $HOME $SHELL\"",
+                "<> root /root /bin/sh\n",
+            ),
+            ("exit", ""),
+            ("echo \"<$x>\"", "<5>\n"),
+        ],
+    );
+    guest.send("login daemon\n");
+    guest.expect("Password: ");
+    guest.send("guess\n");
+    guest.expect_prompt();
+    check(&mut guest, &[("echo $?", "1\n")]);
 }
 
 #[test]

@@ -128,24 +128,119 @@ fn without_an_init_in_the_archive_a_root_device_is_wanted() {
     );
 }
 
+/// The panic for the want of a root: what was said before it.
+#[track_caller]
+fn log_without_root(case: &str, parameters: &str, device: &str) -> String {
+    let mut guest = boot(case, &guest_initramfs("/sbin/init"), parameters);
+    let panic = format!("VFS: Unable to mount root fs on {device}");
+    expect_panic(&mut guest, &panic)
+}
+
 #[test]
-fn a_root_device_that_does_not_exist_is_named() {
-    let tree = guest_initramfs("/sbin/init");
-    let mut guest = boot("root", &tree, "root=/dev/vda1 rootfstype=ext4");
-    let log = expect_panic(
-        &mut guest,
-        "VFS: Unable to mount root fs on unknown-block(0,0)",
+fn a_root_that_cannot_be_opened_is_named() {
+    for (case, parameters, name, device) in [
+        ("root-none-given", "", "", "unknown-block(0,0)"),
+        ("root-numbers", "root=8:1", "8:1", "unknown-block(8,1)"),
+        (
+            "root-hexadecimal",
+            "root=0801",
+            "0801",
+            "unknown-block(8,1)",
+        ),
+        (
+            "root-ram",
+            "root=/dev/ram rw",
+            "/dev/ram",
+            "unknown-block(1,0)",
+        ),
+        (
+            "root-name",
+            "root=/dev/vda1 ro rootfstype=ext4",
+            "/dev/vda1",
+            "unknown-block(0,0)",
+        ),
+        (
+            "root-id",
+            "root=PARTUUID=12-01",
+            "PARTUUID=12-01",
+            "unknown-block(0,0)",
+        ),
+    ] {
+        let log = log_without_root(case, parameters, device);
+        // Linux 6.1 left the folder out, and had no text for no name.
+        let short = match name {
+            "" => "(null)",
+            name => name.trim_start_matches("/dev/"),
+        };
+        assert!(
+            [name, short].iter().any(|name| log.contains(&format!(
+                "VFS: Cannot open root device \"{name}\" or {device}: error -"
+            ))),
+            "{case}: {log}"
+        );
+        assert!(
+            log.contains(
+                "Please append a correct \"root=\" boot option; here are the available partitions:"
+            ),
+            "{case}: {log}"
+        );
+    }
+}
+
+#[test]
+fn the_root_device_is_waited_for() {
+    let log = log_without_root(
+        "rootwait",
+        "root=/dev/vda1 rootwait=2 rootdelay=1",
+        "unknown-block(0,0)",
     );
+    let delay = time_of(&log, "Waiting 1 sec before mounting root device...");
+    let wait = time_of(&log, "Waiting for root device /dev/vda1...");
+    let end = time_of(&log, "VFS: Cannot open root device");
+    assert!((1.0..1.9).contains(&(wait - delay)), "{log}");
+    assert!((2.0..2.9).contains(&(end - wait)), "{log}");
+    let log = log_without_root("rootwait-none", "root=none rootwait", "unknown-block(0,0)");
     assert!(
-        // Linux 6.1 left the folder out.
-        log.contains("VFS: Cannot open root device \"")
-            && log.contains("vda1\" or unknown-block(0,0): error -"),
+        log.contains("Disabling rootwait; root= is invalid."),
         "{log}"
     );
-    assert!(
-        log.contains("Please append a correct \"root=\" boot option"),
-        "{log}"
-    );
+}
+
+/// The seconds in front of a message.
+#[track_caller]
+fn time_of(log: &str, message: &str) -> f64 {
+    let line = log.lines().find(|line| line.contains(message));
+    let time = line.and_then(|line| line.split(['[', ']']).nth(1)?.trim().parse().ok());
+    time.unwrap_or_else(|| panic!("no time of {message:?} in {log}"))
+}
+
+#[test]
+fn a_file_system_without_a_device_can_be_the_root() {
+    for (case, parameters, mounted) in [
+        (
+            "tmpfs",
+            "root=none rootfstype=tmpfs rw",
+            "tmpfs filesystem) on",
+        ),
+        (
+            "tmpfs-ro",
+            "root=tmpfs rootfstype=ext4,tmpfs",
+            "tmpfs filesystem) readonly on",
+        ),
+        (
+            "ramfs",
+            "root=none rootfstype=ramfs rw rootflags=mode=700",
+            "ramfs filesystem) on",
+        ),
+    ] {
+        // The archive's program is out of reach when the empty root covers it.
+        let case = format!("root-{case}");
+        let parameters = format!("devtmpfs.mount=1 {parameters}");
+        let mut guest = boot(&case, &guest_initramfs("/sbin/init"), &parameters);
+        guest.expect(&format!("VFS: Mounted root ({mounted} device 0:"));
+        guest.expect("devtmpfs: error mounting -2");
+        expect_panic(&mut guest, "No working init found.");
+    }
 }
 
 #[test]

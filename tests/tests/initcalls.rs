@@ -53,6 +53,7 @@ fn every_call_is_announced_and_its_result_told() {
             calls += 1;
         } else if message.contains(" returned ") && message.ends_with(" usecs") {
             assert_eq!(running.take(), Some(name), "{message}");
+            assert!(message.contains(" returned 0 after "), "{message}");
         }
     }
     assert_eq!(running, None);
@@ -141,6 +142,13 @@ fn a_call_that_leaves_the_processor_changed_is_told_and_repaired() {
     assert_eq!(
         log.matches("WARNING: CPU: 0 PID: 1 at ").count(),
         3,
+        "{log}"
+    );
+    assert!(
+        log.lines()
+            .any(|line| line.contains("WARNING: CPU: 0 PID: 1 at ")
+                && line.contains(" do_one_initcall+0x")
+                || line.contains(" check_tripwires+0x")),
         "{log}"
     );
     // The next call finds everything as it should be: only three complaints, and init runs.

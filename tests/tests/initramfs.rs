@@ -304,3 +304,79 @@ fn the_archive_is_complete_when_init_runs_whether_or_not_it_is_unpacked_in_the_b
         assert_eq!(in_background, setting == "initramfs_async=1", "{log}");
     }
 }
+
+#[test]
+fn the_archive_goes_over_what_is_built_in() {
+    let show = "cd /; stat -c '%n %F %a' dev dev/console root";
+    let bare = ["/dev", "/root"]
+        .iter()
+        .fold(script(show), |tree, path| tree.without(path));
+    let console = "dev/console character special file";
+    assert_eq!(
+        output_of(&mut boot("bare", bare.to_cpio())),
+        format!("dev directory 755\n{console} 600\nroot directory 700\n")
+    );
+    let own = bare
+        .dir("/dev", 0o711)
+        .char_device("/dev/console", 0o622, 5, 1)
+        .dir("/root", 0o750);
+    assert_eq!(
+        output_of(&mut boot("over", own.to_cpio())),
+        format!("dev directory 711\n{console} 622\nroot directory 750\n")
+    );
+}
+
+#[test]
+fn links_of_later_archives_replace_what_has_their_names() {
+    let mut archive = script("readlink /link; readlink /plain; cat /hard")
+        .symlink("/link", "first")
+        .file("/plain", 0o644, "a file\n")
+        .file("/hard", 0o644, "old\n")
+        .to_cpio();
+    archive.extend(
+        Initramfs::new()
+            .symlink("/link", "second")
+            .symlink("/plain", "third")
+            .to_cpio(),
+    );
+    archive.extend(appended(|writer| {
+        let linked = Header {
+            nlink: 2,
+            ..Header::new(950, file_type::REGULAR | 0o444)
+        };
+        writer.append(&linked, "other", b"");
+        writer.append(&linked, "hard", b"shared\n");
+    }));
+    assert_eq!(
+        output_of(&mut boot("links", archive)),
+        "second\nthird\nshared\n"
+    );
+}
+
+#[test]
+fn parameters_at_the_end_of_the_archive_replace_the_built_in_ones() {
+    let mut archive =
+        script("mkdir -p /proc; mount -t proc proc /proc\ncat /proc/cmdline").to_cpio();
+    let parameters = "console=ttyS0 loglevel=5 kindling.qemu_exit my.key=two";
+    tests::bootconfig::append(&mut archive, parameters).expect("it is short");
+    let boot = |line| {
+        Boot::new()
+            .named("initramfs-parameters")
+            .initramfs_bytes(archive.clone())
+            .whole_cmdline(line)
+            .spawn()
+    };
+    let mut guest = boot(None);
+    let output = output_of(&mut guest);
+    assert!(!output.contains("tty0"), "{output}");
+    assert!(
+        output.contains("console=ttyS0 loglevel=5 kindling.qemu_exit my.key=two"),
+        "{output}"
+    );
+    drop(guest);
+    // A line that somebody gave stays, after them.
+    let mut guest = boot(Some("console=ttyS0 given"));
+    let output = output_of(&mut guest);
+    assert!(output.contains("kindling.qemu_exit"), "{output}");
+    assert!(output.contains(" console=ttyS0 given"), "{output}");
+}

@@ -59,6 +59,10 @@ fn a_process_shows_what_it_is() {
             ("cat /proc/2/cmdline /proc/2/maps /proc/2/environ", ""),
             ("readlink /proc/2/exe; echo $?", "1\n"),
             (
+                "cat /proc/2/wchan; echo; cat /proc/self/wchan; echo",
+                "kthreadd\n0\n",
+            ),
+            (
                 "wc -w < /proc/2/stat; ls -d /proc/2/task/2",
                 "52\n/proc/2/task/2\n",
             ),
@@ -275,6 +279,7 @@ fn others_do_not_see_into_a_process() {
         ),
         ("readlink /proc/1/exe || echo no", "no\n"),
         ("cut -d\" \" -f26-28 /proc/1/stat", "1 1 0\n"),
+        ("cat /proc/1/wchan; echo", "0\n"),
         (
             "cat /proc/1/comm; stat -c %u /proc/self/stat",
             "init\n1000\n",

@@ -39,4 +39,14 @@ fn a_fatal_trap_leaves_a_line_in_the_log() {
         assert!(line.contains(&format!("] {start}init[")), "{line}");
         assert!(line.contains(" in init["), "{line}");
     }
+    // Segfaults also show the code, with the instruction in brackets.
+    let code: Vec<&str> = output
+        .lines()
+        .filter(|line| line.contains("] Code: ") && line.contains(" <"))
+        .collect();
+    assert_eq!(
+        code.len(),
+        output.matches(": segfault at ").count(),
+        "{output}"
+    );
 }

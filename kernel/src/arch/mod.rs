@@ -31,8 +31,9 @@ pub use imp::{
 
 // --- who and where am I (Linux: asm/percpu.h, asm/current.h, asm/preempt.h) ---
 pub use imp::{
-    COUNTS_READERS_BY_TASK, current_ptr, preempt_count, preempt_count_add, preempt_count_sub,
-    set_current_ptr, smp_processor_id, this_cpu_offset,
+    COUNTS_READERS_BY_TASK, clear_preempt_need_resched, current_ptr, preempt_count,
+    preempt_count_add, preempt_count_dec_and_test, preempt_count_inc, preempt_count_sub,
+    set_current_ptr, set_preempt_need_resched, smp_processor_id, this_cpu_offset,
 };
 
 // --- physical memory (Linux: asm/page.h) ---
@@ -43,10 +44,10 @@ pub use imp::{
 
 // --- boot: what the loader and the machine say (Linux: asm/setup.h, asm/sections.h) ---
 pub use imp::{
-    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, check_bugs, free_initmem,
-    free_initrd_mem, image_sections, initrd_bytes, kallsyms_blob, max_pfn, print_cpu_info,
-    rodata_end, rodata_start, set_initrd_len, setup_arch, setup_per_cpu_areas,
-    smp_prepare_boot_cpu, smp_setup_processor_id,
+    BootParams, PixelFormat, ScreenInfo, boot_command_line, boot_params, check_bugs,
+    command_line_is_default, free_initmem, free_initrd_mem, image_sections, initrd_bytes,
+    kallsyms_blob, max_pfn, print_cpu_info, rodata_end, rodata_start, set_initrd_len, setup_arch,
+    setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id,
 };
 
 // --- the kernel's own address space (Linux: asm/set_memory.h, asm/io.h, linux/vmalloc.h) ---
@@ -64,10 +65,13 @@ pub use imp::{
 };
 pub use imp::{raw_clear_user, raw_cmpxchg_user_u32};
 
+// --- no reads on a guess (Linux: linux/nospec.h) ---
+pub use imp::array_index_nospec;
+
 // --- tasks (Linux: asm/ptrace.h, asm/processor.h, asm/switch_to.h) ---
 pub use imp::{
     PtRegs, ThreadEntry, ThreadStruct, copy_thread, default_idle, flush_thread, init_stack_end,
-    start_thread, switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
+    start_thread, switch_to, task_pt_regs, walk_task_stack, with_current_pt_regs,
 };
 
 // --- signal frames (Linux: asm/sigframe.h) ---
@@ -82,18 +86,18 @@ pub use imp::{
 pub use imp::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
 
 // --- reports (Linux: asm/stacktrace.h, linux/kallsyms.h) ---
-pub use imp::{die_bug, dump_stack, kallsyms_lookup, kallsyms_symbol};
+pub use imp::{die_bug, dump_stack, kallsyms_lookup, kallsyms_symbol, return_address};
 
 // --- time (Linux: asm/tsc.h, asm/delay.h, asm/mc146818rtc.h) ---
 pub use imp::{
     delay_loops, late_time_init, lpj_fine, mdelay, ndelay, read_persistent_clock,
-    set_loops_per_jiffy, time_init, udelay,
+    set_loops_per_jiffy, time_init, udelay, write_persistent_clock,
 };
 
 // --- time, entropy, the way out ---
 pub use imp::{
-    arch_get_random, early_console_write, get_cycles, machine_halt, machine_power_off,
-    machine_restart, qemu_exit,
+    arch_get_random, can_power_off, early_console_write, get_cycles, machine_halt,
+    machine_power_off, machine_restart, power_off_prepare, qemu_exit,
 };
 
 // --- ports and pixels that a driver may own (Linux: linux/ioport.h, linux/screen_info.h) ---

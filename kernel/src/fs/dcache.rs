@@ -15,6 +15,8 @@ use crate::fs::hashtable::{WeakTable, hash_bytes, same_name};
 use crate::fs::inode::Inode;
 use crate::fs::superblock::SuperBlock;
 use crate::kernel::locking::RwSpinLock;
+use crate::mm::slab_common::ArcCache;
+use crate::mm::slub::SlabKind;
 use crate::prelude::*;
 
 /// Bits of `Dentry::flags` (Linux: `DCACHE_*`).
@@ -133,10 +135,13 @@ pub fn d_lookup_hashed(parent: &Arc<Dentry>, name: &[u8], hash: u64) -> Option<A
     })
 }
 
+/// Linux: `dentry_cache`.
+static DENTRY_CACHE: ArcCache<Dentry> = ArcCache::new("dentry", SlabKind::Plain);
+
 impl Dentry {
     fn build(inode: Arc<Inode>, parent: Option<Arc<Dentry>>, name: &[u8]) -> Arc<Dentry> {
         NR_DENTRY.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self {
+        DENTRY_CACHE.arc(Self {
             sb: inode.sb.clone(),
             inode,
             link: SpinLock::new(Link {

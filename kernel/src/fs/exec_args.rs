@@ -159,7 +159,7 @@ impl ArgArea {
         let slot = &mut self.pages[index];
         if slot.is_none() {
             // Zeroed: the program sees the bytes around the strings.
-            *slot = alloc_pages(Gfp::USER | Gfp::ZERO, 0);
+            *slot = alloc_pages(Gfp::USER_ANON | Gfp::ZERO, 0);
         }
         slot.as_ref().ok_or(Errno::ENOMEM)
     }

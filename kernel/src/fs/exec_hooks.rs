@@ -102,8 +102,11 @@ pub fn close_on_exec() -> Result {
     Ok(())
 }
 
-/// Handlers become default, the alternate stack goes (Linux: `flush_signal_handlers`).
+/// Timers end (Linux: `exit_itimers`), handlers become default, the alternate stack goes (Linux:
+/// `flush_signal_handlers`).
 pub fn flush_signals() {
+    current().signal.posix_timers.delete_all();
+    signal::flush_timer_signals();
     signal::flush_signal_handlers();
     signal::sigaltstack_reset();
 }

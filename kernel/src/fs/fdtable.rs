@@ -4,6 +4,7 @@
 //! after it is released, because closing may sleep.
 #![forbid(unsafe_code)]
 
+use crate::arch::array_index_nospec;
 use crate::fs::file::{File, fmode};
 use crate::fs::locks::filp_close;
 use crate::prelude::*;
@@ -49,6 +50,7 @@ struct FdTable {
     files: Vec<Option<Arc<File>>>,
     /// Descriptors in use or reserved.
     open: FdBits,
+    /// Of those in use, which exec closes.
     cloexec: FdBits,
     /// Every descriptor below is in use.
     next: usize,
@@ -56,10 +58,17 @@ struct FdTable {
 
 impl FdTable {
     /// Makes room for descriptor `fd`. Errors: ENOMEM.
+    #[inline]
     fn grow(&mut self, fd: usize) -> Result {
         if fd < self.files.len() {
             return Ok(());
         }
+        self.expand(fd)
+    }
+
+    /// Linux: `expand_fdtable`.
+    #[cold]
+    fn expand(&mut self, fd: usize) -> Result {
         let size = (fd + 1).next_power_of_two().max(NR_OPEN_DEFAULT);
         let more = size - self.files.len();
         self.files
@@ -84,7 +93,6 @@ impl FdTable {
 
     fn release(&mut self, fd: usize) {
         self.open.set(fd, false);
-        self.cloexec.set(fd, false);
         self.next = self.next.min(fd);
     }
 
@@ -161,10 +169,12 @@ impl FilesStruct {
     #[inline]
     pub fn get(&self, fd: i32) -> Result<Arc<File>> {
         let table = self.table.lock();
-        match table.files.get(fd as u32 as usize) {
-            Some(Some(file)) => Ok(file.clone()),
-            _ => Err(Errno::EBADF),
+        let (index, len) = (fd as u32 as usize, table.files.len());
+        if index >= len {
+            return Err(Errno::EBADF);
         }
+        let slot = table.files.get(array_index_nospec(index, len));
+        slot.cloned().flatten().ok_or(Errno::EBADF)
     }
 
     /// The file behind a descriptor, unless it was opened with O_PATH. Errors: EBADF.
@@ -260,6 +270,7 @@ impl FilesStruct {
     }
 
     /// Closes a descriptor (Linux: `close_fd`). Errors: EBADF.
+    #[inline]
     pub fn close(&self, fd: u32) -> Result {
         let file = self.table.lock().take(fd as usize);
         filp_close(file.ok_or(Errno::EBADF)?, self);

@@ -149,6 +149,8 @@ pub trait FileOperations: Send + Sync {
     fn fasync(&self, file: &File, on: bool) -> Result {
         Err(Errno::ENOTTY)
     }
+    /// Adds the lines of /proc/PID/fdinfo that only this kind of file has.
+    fn show_fdinfo(&self, text: &mut String) {}
     /// For down-casts to the driver's own type.
     fn as_any(&self) -> &dyn core::any::Any {
         &()
@@ -172,10 +174,7 @@ pub trait DirContext {
 /// The open file `fd`, O_PATH ones included (Linux: `fget_raw`). Errors: EBADF.
 #[inline]
 pub fn fget_raw(fd: i32) -> Result<Arc<File>> {
-    let task = current();
-    let files = task.files.lock();
-    let table = files.as_ref().ok_or(Errno::EBADF)?;
-    table.get(fd)
+    current().file(fd)
 }
 
 /// The open file `fd`. Errors: EBADF, also for O_PATH descriptors.
@@ -191,5 +190,5 @@ pub fn fget(fd: i32) -> Result<Arc<File>> {
 /// The running task's table. Errors: EBADF for a dying task.
 #[inline]
 pub fn current_files() -> Result<Arc<FilesStruct>> {
-    current().files().ok_or(Errno::EBADF)
+    current().own_files().ok_or(Errno::EBADF)
 }

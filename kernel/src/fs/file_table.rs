@@ -15,6 +15,8 @@ use crate::fs::namei::Path;
 use crate::fs::sleep_lock::SleepLock;
 use crate::kernel::cred::Cred;
 use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
+use crate::mm::slab_common::ArcCache;
+use crate::mm::slub::SlabKind;
 use crate::prelude::*;
 
 /// Fewest open files that the system allows (Linux: `NR_FILE`).
@@ -107,9 +109,12 @@ fn mode_of(flags: u32, inode: &Inode, ops: &dyn FileOperations) -> u32 {
     mode
 }
 
+/// Linux: `filp_cachep`.
+static FILP_CACHE: ArcCache<File> = ArcCache::new("filp", SlabKind::Plain);
+
 impl File {
     /// An open file description of `path` (Linux: `alloc_file`). `cred` is `None` for the
-    /// kernel's own files. Errors: ENFILE.
+    /// kernel's own files. Errors: ENFILE, ENOMEM.
     pub(super) fn build(
         path: Path,
         flags: u32,
@@ -119,7 +124,7 @@ impl File {
     ) -> Result<Arc<File>> {
         let counted = Counted::new(cred)?;
         let inode = path.inode().clone();
-        Ok(Arc::new(Self {
+        FILP_CACHE.try_arc(Self {
             mode: mode_of(flags, &inode, &*ops),
             path,
             inode,
@@ -131,7 +136,7 @@ impl File {
             epoll: EpollLinks::default(),
             _writer: writer,
             _counted: counted,
-        }))
+        })
     }
 
     /// A file without a place in any directory: pipes, sockets, event files

@@ -37,6 +37,13 @@ pub fn get_fs_type(name: &[u8]) -> Option<&'static FileSystemType> {
         .copied()
 }
 
+/// Names of the types that need a block device, in the order of their registration.
+pub fn list_bdev_fs_names() -> Vec<&'static str> {
+    let list = FILE_SYSTEMS.lock();
+    let types = list.iter().filter(|fs_type| fs_type.requires_dev);
+    types.map(|fs_type| fs_type.name).collect()
+}
+
 /// The text of /proc/filesystems.
 pub fn filesystems_proc_show(out: &mut String) -> Result {
     let list = FILE_SYSTEMS.lock().clone();

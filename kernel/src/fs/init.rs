@@ -87,10 +87,6 @@ pub fn init_stat(path: &str, how: LookupFlags) -> Result<Kstat> {
     let (_, path) = lookup(path, how)?;
     Ok(vfs_getattr(path.inode()))
 }
-/// Whether something has this name.
-pub fn exists(path: &str) -> bool {
-    lookup(path, LookupFlags::empty()).is_ok()
-}
 /// mount(2).
 pub fn init_mount(source: &str, path: &str, fs_type: &str, flags: u64, data: &str) -> Result {
     let (env, path) = lookup(path, LookupFlags::FOLLOW)?;

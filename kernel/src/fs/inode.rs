@@ -18,6 +18,8 @@ use crate::fs::stat::Kstat;
 use crate::fs::superblock::SuperBlock;
 use crate::kernel::cred::Cred;
 use crate::mm::filemap::AddressSpace;
+use crate::mm::slab_common::ArcCache;
+use crate::mm::slub::SlabKind;
 use crate::prelude::*;
 
 /// A file without its name (Linux: `struct inode`).
@@ -306,6 +308,9 @@ impl Drop for Inode {
     }
 }
 
+/// Linux: `inode_cachep`; the inodes of every file system are of one size here.
+static INODE_CACHE: ArcCache<Inode> = ArcCache::new("inode_cache", SlabKind::Plain);
+
 impl Inode {
     /// A new inode with all times at the present (Linux: `new_inode`).
     pub fn new(
@@ -319,7 +324,7 @@ impl Inode {
         let revalidate = u32::from(ops.has_revalidate()) * iflags::REVALIDATE;
         let nlink = if s_isdir(init.mode) { 2 } else { 1 };
         NR_INODES.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self {
+        INODE_CACHE.arc(Self {
             ino,
             sb: sb.clone(),
             rdev: init.rdev,

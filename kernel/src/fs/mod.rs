@@ -59,13 +59,14 @@ pub mod stat;
 pub mod statfs;
 pub mod superblock;
 pub mod sync;
+pub mod timerfd;
 pub mod truncate;
 pub mod utimes;
 pub mod xattr;
 
 mod setup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use setup::{memory_bytes, vfs_caches_init};
 

@@ -15,6 +15,8 @@ use crate::fs::hashtable::{WeakTable, mix};
 use crate::fs::namei::Path;
 use crate::fs::sleep_lock::SleepLock;
 use crate::fs::superblock::SuperBlock;
+use crate::mm::slab_common::ArcCache;
+use crate::mm::slub::SlabKind;
 use crate::prelude::*;
 
 /// The MS_* flags that belong to a mount, not to its file system (Linux: `MNT_*`).
@@ -132,10 +134,13 @@ pub fn lookup_mnt(mnt: &Arc<Mount>, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> 
     })
 }
 
+/// Linux: `mnt_cache`.
+static MNT_CACHE: ArcCache<Mount> = ArcCache::new("mnt_cache", SlabKind::Plain);
+
 impl Mount {
     /// A mount that is not in any tree yet. Takes over one active reference to `sb`.
     pub fn new(sb: Arc<SuperBlock>, root: Arc<Dentry>, devname: &str, flags: u64) -> Arc<Mount> {
-        Arc::new(Self {
+        MNT_CACHE.arc(Self {
             id: NEXT_MOUNT_ID.fetch_add(1, Ordering::Relaxed),
             sb,
             root,

@@ -75,7 +75,7 @@ struct Collector {
 }
 
 /// Bytes collected before they are handed over: a call may return fewer than it could.
-const COLLECT_MAX: usize = 32 * 1024;
+const COLLECT_MAX: usize = 4096;
 
 impl DirContext for Collector {
     fn emit(&mut self, name: &[u8], ino: u64, d_type: u8, pos: u64) -> bool {
@@ -90,19 +90,19 @@ impl DirContext for Collector {
             }
             return false;
         }
-        let mut head = [0; DIRENT64_NAME];
+        // There is room, so nothing is allocated; the name's NUL and the padding are zeros.
+        self.bytes.resize(start + reclen, 0);
+        let record = &mut self.bytes[start..];
+        record[name_at..name_at + name.len()].copy_from_slice(name);
+        let head = &mut record[..DIRENT_NAME];
         head[..8].copy_from_slice(&ino.to_le_bytes());
         head[8..16].copy_from_slice(&pos.to_le_bytes());
-        head[16..18].copy_from_slice(&(reclen as u16).to_le_bytes());
-        head[DIRENT64_TYPE] = d_type;
-        self.bytes.extend_from_slice(&head[..name_at]);
-        self.bytes.extend_from_slice(name);
-        // At most nine bytes of padding, the name's NUL among them.
-        self.bytes.extend_from_slice(&[0; 16]);
-        self.bytes.truncate(start + reclen);
-        if let (Layout::Dirent, Some(last)) = (self.layout, self.bytes.last_mut()) {
-            *last = d_type;
-        }
+        head[16..].copy_from_slice(&(reclen as u16).to_le_bytes());
+        let type_at = match self.layout {
+            Layout::Dirent64 => DIRENT64_TYPE,
+            Layout::Dirent => reclen - 1,
+        };
+        record[type_at] = d_type;
         true
     }
 }
@@ -111,9 +111,7 @@ fn getdents(fd: i32, dirent: UserAddr, count: u32, layout: Layout) -> Result<usi
     let file = fget(fd)?;
     let room = (count as usize).min(COLLECT_MAX);
     let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(room + 16)
-        .map_err(|_| Errno::ENOMEM)?;
+    bytes.try_reserve_exact(room).map_err(|_| Errno::ENOMEM)?;
     let mut collector = Collector {
         bytes,
         room,

@@ -69,13 +69,13 @@ pub fn do_one_initcall(call: Initcall) -> Result {
     let preempt_before = arch::preempt_count();
     let start = ktime_get();
     if debug {
-        pr_info!("calling  {symbol} @ {}", current().pid());
+        pr_debug!("calling  {symbol} @ {}", current().pid());
     }
     let result = call();
     if debug {
         let code = result.map_or_else(|errno| -errno.code(), |()| 0);
         let usecs = (ktime_get() - start) / 1000;
-        pr_info!("initcall {symbol} returned {code} after {usecs} usecs");
+        pr_debug!("initcall {symbol} returned {code} after {usecs} usecs");
     }
     check_tripwires(&symbol, preempt_before);
     result
@@ -119,7 +119,7 @@ pub fn do_initcalls() {
 #[__init]
 fn do_initcall_level(level: &Level) {
     if INITCALL_DEBUG.load(Ordering::Relaxed) {
-        pr_info!("entering initcall level: {}", level.name);
+        pr_debug!("entering initcall level: {}", level.name);
     }
     for call in level.entries {
         let _ = do_one_initcall(*call);
@@ -161,7 +161,8 @@ pub fn do_ctors() {
     }
 }
 
-/// Puts a function pointer into a section; the base of the initcall macros.
+/// Puts a function pointer into a section; the base of the initcall macros. The section's name ends with the source
+/// file's, by which the linker script sorts: inside a level the order is that of the paths, whatever is linked first.
 #[macro_export]
 #[cfg_attr(target_os = "none", allow_internal_unsafe)]
 #[allow(
@@ -172,7 +173,7 @@ macro_rules! define_initcall {
     ($section:literal, $function:path) => {
         const _: () = {
             #[used]
-            #[cfg_attr(target_os = "none", unsafe(link_section = $section))]
+            #[cfg_attr(target_os = "none", unsafe(link_section = concat!($section, ".", file!())))]
             static INITCALL: $crate::init::initcall::Initcall = $function;
         };
     };

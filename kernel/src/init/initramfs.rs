@@ -47,13 +47,14 @@ fn populate_rootfs() -> Result {
 }
 rootfs_initcall!(populate_rootfs);
 
-/// Unpacks the archives. A broken one leaves what came before the damage; the boot goes on
+/// Makes what Linux's built-in archive has, then unpacks the boot loader's archives over it. A
+/// broken one leaves what came before the damage; the boot goes on
 /// (Linux: `do_populate_rootfs`). `kernel_init` waits for it before init text is freed.
 #[__init]
 fn do_populate_rootfs(_cookie: AsyncCookie) {
+    let _ = default_rootfs();
     let archive = arch::initrd_bytes();
     if archive.is_empty() {
-        let _ = default_rootfs();
         return;
     }
     pr_info!("Unpacking initramfs...");
@@ -65,9 +66,6 @@ fn do_populate_rootfs(_cookie: AsyncCookie) {
         pr_emerg!("Initramfs unpacking failed: {error}");
     }
     unpacker.set_directory_times();
-    if !kfs::exists("/dev/console") {
-        let _ = default_rootfs();
-    }
     arch::free_initrd_mem();
 }
 
@@ -81,7 +79,8 @@ pub fn wait_for_initramfs() {
     }
 }
 
-/// Without an archive there is at least a console (Linux: init/noinitramfs.c, `default_rootfs`).
+/// A console for any archive, and a place to mount another root on
+/// (Linux: usr/default_cpio_list; init/noinitramfs.c, `default_rootfs`).
 #[__init]
 fn default_rootfs() -> Result {
     let made = ignore_existing(kfs::init_mkdir("/dev", 0o755))
@@ -164,11 +163,8 @@ impl Unpacker {
             }
             Kind::Special => {
                 let (major, minor) = header.rdev;
-                kfs::init_mknod(
-                    path,
-                    header.mode,
-                    DevT::new(major & 0xfff, minor & 0xf_ffff),
-                )?;
+                let dev = DevT::new(major & 0xfff, minor & 0xf_ffff);
+                ignore_existing(kfs::init_mknod(path, header.mode, dev))?;
                 kfs::init_chown(path, header.uid, header.gid)?;
                 kfs::init_chmod(path, header.mode & 0o7777)?;
                 kfs::init_utimes(path, u64::from(header.mtime))?;
@@ -181,7 +177,12 @@ impl Unpacker {
 impl CpioSink for Unpacker {
     fn entry(&mut self, entry: &Entry<'_>) -> Result<(), Errno> {
         let path = path_of(entry)?;
-        kfs::clean_path(&path, entry.header.mode & S_IFMT);
+        // A link takes the place of whatever has its name.
+        let kind = match entry.kind {
+            Kind::Link { .. } | Kind::Symlink { .. } => 0,
+            _ => entry.header.mode & S_IFMT,
+        };
+        kfs::clean_path(&path, kind);
         self.make(entry, &path)
     }
 

@@ -69,7 +69,7 @@ pub fn start_kernel() -> ! {
     pr_notice!("{}", version::linux_banner());
     arch::setup_arch(); // memory map, own page tables, memblock, ACPI tables
     params::setup_boot_config(); // `kernel.*` keys become part of the command line
-    params::setup_command_line(); // three copies: one to show, one to parse, one for initcalls
+    params::setup_command_line(); // kept as it is for /proc/cmdline; parsing leaves it alone
     cpu::setup_nr_cpu_ids();
     arch::setup_per_cpu_areas(); // each CPU its own copy of every per-CPU variable
     arch::smp_prepare_boot_cpu(); // this CPU uses its copy from here on
@@ -104,6 +104,7 @@ pub fn start_kernel() -> ! {
     arch::late_time_init(); // TSC and local APIC timer: the tick starts
     crate::init::calibrate::calibrate_delay(); // needs the tick
     pid::pid_idr_init(); // before the first fork
+    crate::kernel::cred::cred_init(); // what tasks may do
     crate::kernel::fork::fork_init(); // thread limit from the size of memory
     crate::kernel::fork::proc_caches_init();
     fs::vfs_caches_init(); // mounts the root file system that initramfs fills
@@ -124,6 +125,7 @@ fn rest_init() -> ! {
     assert_eq!(init, Ok(1), "init must be pid 1");
     let kthreadd = crate::kernel::fork::kernel_thread(kthread::kthreadd);
     assert_eq!(kthreadd, Ok(2), "kthreadd must be pid 2");
+    kthread::set_kthreadd_task(pid::find_task(2));
     // might_sleep() checks and kthread requests are meaningful from here on.
     set_system_state(SystemState::Scheduling);
     KTHREADD_DONE.complete();
@@ -150,6 +152,7 @@ fn kernel_init() {
 /// The part of pid 1's life whose code is freed afterwards.
 #[__init]
 fn kernel_init_freeable() {
+    mm::gfp::allow_all(); // the scheduler runs: an allocation may sleep
     crate::kernel::reboot::CAD_PID.store(1, Ordering::Relaxed); // Ctrl-Alt-Del goes to init
     arch::print_cpu_info("smpboot: CPU0: "); // all that there is of smp_prepare_cpus with one CPU
     workqueue::workqueue_init(); // the first workers: what was queued so far runs

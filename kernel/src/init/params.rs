@@ -113,7 +113,10 @@ fn has_word(line: &str, word: &str) -> bool {
 #[__init]
 pub fn setup_command_line() {
     let mut line = EXTRA_COMMAND_LINE.lock().clone();
-    line.push_str(arch::boot_command_line().trim());
+    // The default line is for those who say nothing at all.
+    if line.is_empty() || !arch::command_line_is_default() {
+        line.push_str(arch::boot_command_line().trim());
+    }
     let extra = EXTRA_INIT_ARGS.lock();
     if !extra.is_empty() {
         let separator = if has_word(&line, "--") { " " } else { " -- " };
@@ -158,13 +161,13 @@ enum Outcome {
 /// `unknown_bootoption`, `print_unknown_bootoptions`).
 #[__init]
 pub fn parse_boot_options() {
-    let mut unknown = String::new();
     for param in cmdline::parse_args(saved_command_line()) {
         if let Outcome::Unknown = obsolete_checksetup(&param) {
-            unknown_bootoption(&param, &mut unknown);
+            unknown_bootoption(&param);
         }
     }
-    if !unknown.is_empty() {
+    let unknown = run_init::passed_to_init();
+    if !unknown.is_empty() && PANIC_LATER.lock().is_none() {
         pr_notice!(
             "Unknown kernel command line parameters \"{}\", will be passed to user space.",
             unknown.trim()
@@ -215,18 +218,12 @@ fn obsolete_checksetup(param: &cmdline::Arg<'_>) -> Outcome {
 
 /// `name=value` becomes a variable, a word an argument; names with a dot belong to modules that
 /// are not there and are dropped (Linux: `unknown_bootoption`).
-fn unknown_bootoption(param: &cmdline::Arg<'_>, unknown: &mut String) {
+fn unknown_bootoption(param: &cmdline::Arg<'_>) {
     if param.name.contains('.') {
         return;
     }
-    unknown.push(' ');
-    unknown.push_str(param.name);
     match param.value {
-        Some(value) => {
-            unknown.push('=');
-            unknown.push_str(value);
-            add_init_env(param.name, value);
-        }
+        Some(value) => add_init_env(param.name, value),
         None => add_init_arg(param.name),
     }
 }

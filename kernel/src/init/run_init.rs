@@ -55,6 +55,14 @@ pub fn add_env(name: &str, value: &str) -> Result {
     Ok(())
 }
 
+/// What init gets besides its own name, arguments before variables, each after a blank
+/// (Linux: the walk of `print_unknown_bootoptions`).
+pub fn passed_to_init() -> String {
+    let args = ARGS.lock();
+    let words = args.argv.iter().chain(&args.envp);
+    words.fold(String::new(), |text, word| format!("{text} {word}"))
+}
+
 /// `init=`: words that came before it were for another init (a boot loader's `auto`).
 fn init_setup(value: &str) -> Result {
     let mut args = ARGS.lock();

@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering;
 
 use crate::arch;
 use crate::init::version;
+use crate::kernel::kallsyms::SymbolAt;
 use crate::kernel::panic::{self, Taint};
 use crate::kernel::sched::task::TASK_COMM_LEN;
 
@@ -29,10 +30,11 @@ pub fn warn_slowpath(message: Option<fmt::Arguments<'_>>) {
         crate::kernel::sched::current().pid()
     };
     pr_warn!(
-        "WARNING: CPU: {} PID: {pid} at {}:{}",
+        "WARNING: CPU: {} PID: {pid} at {}:{} {}",
         arch::smp_processor_id(),
         at.file(),
-        at.line()
+        at.line(),
+        SymbolAt(arch::return_address()),
     );
     arch::dump_stack();
     if panic::PANIC_ON_WARN.load(Ordering::Relaxed) {

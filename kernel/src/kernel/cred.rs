@@ -1,6 +1,8 @@
 //! Credentials (Linux: kernel/cred.c).
 #![forbid(unsafe_code)]
 
+use crate::mm::slab_common::ArcCache;
+use crate::mm::slub::SlabKind;
 use crate::prelude::*;
 
 /// Who a task acts as. Never changed in place: a new one replaces it.
@@ -83,9 +85,18 @@ impl Cred {
     }
 }
 
+/// Linux: `cred_jar`.
+static CRED_JAR: ArcCache<Cred> = ArcCache::new("cred_jar", SlabKind::Plain);
+
+/// Makes the cache of credentials (Linux: `cred_init`).
+#[__init]
+pub fn cred_init() {
+    CRED_JAR.create();
+}
+
 /// Makes these the running task's credentials (Linux: `commit_creds`).
 pub fn commit_creds(cred: Cred) {
-    *crate::kernel::sched::current().cred.lock() = Arc::new(cred);
+    *crate::kernel::sched::current().cred.lock() = CRED_JAR.arc(cred);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use crate::arch::{self, PtRegs};
 use crate::kernel::sched::task::tif;
-use crate::kernel::{sched, signal};
+use crate::kernel::{rseq, sched, signal};
 
 /// What must be done before a task returns to user space (Linux: `EXIT_TO_USER_MODE_WORK`).
 const EXIT_TO_USER_MODE_WORK: u32 = tif::NEED_RESCHED | tif::SIGPENDING | tif::NOTIFY_RESUME;
@@ -38,8 +38,8 @@ pub fn exit_to_user_mode_loop(regs: &mut PtRegs) {
             signal::do_signal(regs);
         }
         if work & tif::NOTIFY_RESUME != 0 {
-            // Nobody queues task work yet: the flag is all there is.
             sched::current().clear_tif(tif::NOTIFY_RESUME);
+            rseq::rseq_handle_notify_resume(regs);
         }
         // The next look at the flags and the return must not be separated by an interrupt.
         arch::local_irq_disable();

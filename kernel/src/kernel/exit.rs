@@ -50,6 +50,7 @@ pub fn do_exit(status: i32) -> ! {
             kpanic!("Attempted to kill init! exitcode=0x{status:08x}");
         }
         me.signal.itimers.cancel_all();
+        me.signal.posix_timers.delete_all();
         note_maxrss(me);
         last_thread_tells_status(&me.signal, status);
     }

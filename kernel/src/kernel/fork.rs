@@ -21,6 +21,7 @@ use crate::fs::fs_struct::FsStruct;
 use crate::kernel::futex;
 use crate::kernel::kthread::{Kthread, ThreadFn};
 use crate::kernel::pid::{self, PidTable, PidType, TASKLIST};
+use crate::kernel::rseq::{rseq_execve, rseq_fork};
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::core::sched_fork;
 use crate::kernel::sched::stack::{KernelStack, THREAD_SIZE};
@@ -100,6 +101,7 @@ pub fn proc_caches_init() {
     SIGNAL_CACHE.create();
     FILES_CACHE.create();
     FS_CACHE.create();
+    crate::mm::mm_types::mm_cache_init();
 }
 
 // --- arguments --------------------------------------------------------------------------------
@@ -314,6 +316,7 @@ fn copy_fields(parent: &Task, child: &Task, args: &KernelCloneArgs) {
         // A thread with memory in common needs a signal stack of its own.
         child.sigctx.lock().altstack = parent.sigctx.lock().altstack;
     }
+    rseq_fork(parent, child, args.has(CLONE_VM));
     let exit_signal = if args.has(CLONE_THREAD) {
         -1
     } else if args.has(CLONE_PARENT) {
@@ -497,6 +500,7 @@ fn release_robust_list(task: &Task) {
 /// Before execve(2) replaces the address space (Linux: `exec_mm_release`). The running task's.
 pub fn exec_mm_release(task: &Task) {
     release_robust_list(task);
+    rseq_execve(task);
     mm_release(task);
 }
 
@@ -549,7 +553,7 @@ pub fn user_mode_thread(f: impl FnOnce() + Send + 'static) -> Result<Pid> {
     };
     let start = Start::Kernel {
         f: Box::new(run),
-        name: Some(b"init"),
+        name: None, // the parent's, `swapper/0`, until execve gives it one
         kthread: None,
     };
     kernel_clone(&args, start)

@@ -3,7 +3,7 @@
 
 use alloc::string::ToString;
 
-use core::fmt::Write;
+use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use uapi::capability::CAP_SYSLOG;
@@ -76,9 +76,18 @@ device_initcall!(kallsyms_init);
 
 /// `name+0x12/0x40`, as `%pS` prints it; the plain number when nobody knows it.
 pub fn symbol_of(addr: u64) -> String {
-    match crate::arch::kallsyms_lookup(addr) {
-        Some((name, offset, size)) => format!("{name}+{offset:#x}/{size:#x}"),
-        None => format!("{addr:#x}"),
+    format!("{}", SymbolAt(addr))
+}
+
+/// Shows an address as `symbol_of` does, without memory. Any context.
+pub struct SymbolAt(pub u64);
+
+impl fmt::Display for SymbolAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match crate::arch::kallsyms_lookup(self.0) {
+            Some((name, offset, size)) => write!(f, "{name}+{offset:#x}/{size:#x}"),
+            None => write!(f, "{:#x}", self.0),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::collections::VecDeque;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 
 use crate::kernel::exit::do_exit;
 use crate::kernel::fork::create_kernel_thread;
@@ -81,8 +81,25 @@ struct KthreadCreateInfo {
     threadfn: SpinLock<Option<ThreadFn>>,
     result: SpinLock<Option<Result<Arc<Task>>>>,
     done: Completion,
-    /// The requester was killed and no longer waits.
-    abandoned: AtomicBool,
+    /// `PENDING`, then one of the others for good.
+    fate: AtomicU8,
+}
+
+/// Neither has the thread reported nor the requester given up.
+const PENDING: u8 = 0;
+/// The thread reports, and then sleeps until the requester wakes it.
+const REPORTED: u8 = 1;
+/// The requester was killed and no longer waits: the thread has to end.
+const ABANDONED: u8 = 2;
+
+impl KthreadCreateInfo {
+    /// Decides how the request ends; false when the other side was faster (Linux: the exchange
+    /// of `create->done`).
+    fn settle(&self, fate: u8) -> bool {
+        let (set, failed) = (Ordering::AcqRel, Ordering::Acquire);
+        let settled = self.fate.compare_exchange(PENDING, fate, set, failed);
+        settled.is_ok()
+    }
 }
 
 /// Requests, first in, first out (Linux: `kthread_create_list` under `kthread_create_lock`).
@@ -99,13 +116,17 @@ pub fn kthreadd_task() -> Option<Arc<Task>> {
 
 // --- kthreadd ---------------------------------------------------------------------------------
 
+/// Makes a task known as the one that makes kernel threads; `rest_init` calls it before anybody
+/// can ask for one. What is asked for before it runs lies in the list until then.
+pub fn set_kthreadd_task(task: Option<Arc<Task>>) {
+    *KTHREADD_TASK.lock() = task;
+}
+
 /// The main function of pid 2 (Linux: `kthreadd`). Never returns.
 pub fn kthreadd() {
     let me = current();
     me.set_comm(b"kthreadd");
     signal::ignore_signals(&me);
-    // A request that was made before this only lies in the list, which is looked at below.
-    *KTHREADD_TASK.lock() = Some(me.to_arc());
     me.flags.fetch_or(pf::PF_NOFREEZE, Ordering::Relaxed);
     loop {
         // The state comes before the look at the list: a request in between makes the task
@@ -142,7 +163,7 @@ fn create_kthread(create: Arc<KthreadCreateInfo>) {
 fn kthread(create: &Arc<KthreadCreateInfo>) -> i32 {
     let me = current();
     let threadfn = create.threadfn.lock().take();
-    if create.abandoned.load(Ordering::Acquire) {
+    if !create.settle(REPORTED) {
         kthread_exit(-EINTR);
     }
     // Asleep before the report: the requester's wake-up must find the thread sleeping.
@@ -184,15 +205,18 @@ pub fn kthread_create(
         threadfn: SpinLock::new(Some(Box::new(threadfn))),
         result: SpinLock::new(None),
         done: Completion::new(),
-        abandoned: AtomicBool::new(false),
+        fate: AtomicU8::new(PENDING),
     });
     KTHREAD_CREATE_LIST.lock().push_back(create.clone());
     if let Some(kthreadd) = kthreadd_task() {
         wake_up_process(&kthreadd);
     }
     if create.done.wait_for_completion_killable().is_err() {
-        create.abandoned.store(true, Ordering::Release);
-        return Err(Errno::EINTR);
+        if create.settle(ABANDONED) {
+            return Err(Errno::EINTR);
+        }
+        // The thread is about to report, and sleeps until it is woken: it must not be lost.
+        create.done.wait_for_completion();
     }
     create.result.lock().take().unwrap_or(Err(Errno::ENOMEM))
 }

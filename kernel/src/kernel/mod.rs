@@ -25,6 +25,7 @@ pub mod ratelimit;
 pub mod rcu;
 pub mod reboot;
 pub mod resource;
+pub mod rseq;
 pub mod sched;
 pub mod setid;
 pub mod signal;

@@ -38,7 +38,7 @@ pub struct PreemptGuard {
 /// Disables preemption (Linux: `preempt_disable`). Any context.
 #[inline]
 pub fn preempt_disable() -> PreemptGuard {
-    arch::preempt_count_add(PREEMPT_OFFSET);
+    arch::preempt_count_inc();
     PreemptGuard {
         _not_send: PhantomData,
     }
@@ -47,9 +47,9 @@ pub fn preempt_disable() -> PreemptGuard {
 impl Drop for PreemptGuard {
     #[inline]
     fn drop(&mut self) {
-        arch::preempt_count_sub(PREEMPT_OFFSET);
-        // Rarely anything waits; whether the count is zero is looked at only then.
-        crate::kernel::sched::preempt_check_resched();
+        if arch::preempt_count_dec_and_test() {
+            crate::kernel::sched::preempt_schedule();
+        }
     }
 }
 

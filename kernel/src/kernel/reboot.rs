@@ -38,6 +38,11 @@ pub fn sys_reboot(magic1: u32, magic2: u32, command: u32, arg: UserAddr) -> Resu
     if magic1 != LINUX_REBOOT_MAGIC1 || !magics.contains(&magic2) {
         return Err(Errno::EINVAL);
     }
+    // A machine that cannot switch itself off is halted instead.
+    let command = match command {
+        LINUX_REBOOT_CMD_POWER_OFF if !arch::can_power_off() => LINUX_REBOOT_CMD_HALT,
+        other => other,
+    };
     match command {
         LINUX_REBOOT_CMD_RESTART => kernel_restart(None),
         LINUX_REBOOT_CMD_RESTART2 => {
@@ -73,6 +78,7 @@ pub fn kernel_halt() -> ! {
 /// Switches the machine off.
 pub fn kernel_power_off() -> ! {
     set_system_state(SystemState::PowerOff);
+    arch::power_off_prepare(); // tells the firmware while the log is still written
     pr_emerg!("reboot: Power down");
     arch::machine_power_off()
 }

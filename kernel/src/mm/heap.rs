@@ -16,9 +16,9 @@ use super::slub::KmemCache;
 use crate::prelude::*;
 
 #[cfg(target_os = "none")]
-pub(super) use bare_metal::allocate_from;
-#[cfg(target_os = "none")]
 pub use bare_metal::release_early_heap;
+#[cfg(target_os = "none")]
+pub(super) use bare_metal::{allocate_from, allocate_from_or_heap};
 
 #[cfg(target_os = "none")]
 mod bare_metal {
@@ -37,7 +37,7 @@ mod bare_metal {
         is_small, kfree, kmalloc_cache, kmalloc_cache_fast, kmalloc_large, resize_in_place,
     };
     use crate::mm::slub::cache_of;
-    use crate::mm::{VirtAddr, mm_init, show_mem, vmalloc};
+    use crate::mm::{VirtAddr, mm_init, oom_kill, show_mem, vmalloc};
 
     /// Most that may be allocated before the slab allocator is up.
     const EARLY_HEAP_SIZE: usize = 256 << 10;
@@ -70,6 +70,29 @@ mod bare_metal {
         make: impl FnOnce() -> R,
     ) -> Result<R> {
         let object = cache.alloc(Gfp::KERNEL).ok_or(Errno::ENOMEM)?;
+        Ok(with_gift(cache, object, layout, make))
+    }
+
+    /// `allocate_from` for who cannot cope with failure: kmalloc's caches, and the whole reserve,
+    /// help out.
+    pub(in crate::mm) fn allocate_from_or_heap<R>(
+        cache: &KmemCache,
+        layout: Layout,
+        make: impl FnOnce() -> R,
+    ) -> R {
+        match cache.alloc(Gfp::KERNEL | Gfp::NOWARN) {
+            Some(object) => with_gift(cache, object, layout, make),
+            None => make(),
+        }
+    }
+
+    /// Runs `make`, whose first allocation gets `object`.
+    fn with_gift<R>(
+        cache: &KmemCache,
+        object: NonNull<u8>,
+        layout: Layout,
+        make: impl FnOnce() -> R,
+    ) -> R {
         let _local = local_lock_irqsave();
         let gift = GIFT.raw_this();
         gift.size.store(layout.size(), Ordering::Relaxed);
@@ -81,7 +104,7 @@ mod bare_metal {
             // SAFETY: allocated above and not given to anybody.
             unsafe { cache.free(object) };
         }
-        Ok(made)
+        made
     }
 
     fn take_gift(gift: &Gift, layout: Layout) -> *mut u8 {
@@ -94,7 +117,7 @@ mod bare_metal {
     /// What a small allocation may do: `Box::new` cannot fail.
     const SMALL: Gfp = Gfp::KERNEL.union(Gfp::NOFAIL).union(Gfp::NOWARN);
     /// What a large one may do: there is vmalloc.
-    const LARGE: Gfp = Gfp::ATOMIC.union(Gfp::NOWARN);
+    const LARGE: Gfp = Gfp::NOWARN;
 
     struct KernelHeap;
 
@@ -130,7 +153,14 @@ mod bare_metal {
         if !gift.is_null() {
             return gift;
         }
-        cache.alloc_slow(SMALL).map_or(null_mut(), NonNull::as_ptr)
+        loop {
+            if let Some(object) = cache.alloc_slow(SMALL) {
+                return object.as_ptr();
+            }
+            if !oom_kill::sleep_for_memory(SMALL) {
+                return null_mut();
+            }
+        }
     }
 
     /// The early heap, with its region.
@@ -270,4 +300,14 @@ pub(super) fn allocate_from<R>(
     make: impl FnOnce() -> R,
 ) -> Result<R> {
     Ok(make())
+}
+
+/// On the host, `Box` and `Arc` come from the host's heap.
+#[cfg(not(target_os = "none"))]
+pub(super) fn allocate_from_or_heap<R>(
+    _cache: &KmemCache,
+    _layout: Layout,
+    make: impl FnOnce() -> R,
+) -> R {
+    make()
 }

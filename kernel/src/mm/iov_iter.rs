@@ -70,7 +70,18 @@ impl IovIter<'_> {
     }
 
     /// Passes over `len` bytes, at most what is left.
+    #[inline]
     pub fn advance(&mut self, len: usize) {
+        if let IovIter::Buffer { addr, len: left } = self {
+            let step = len.min(*left);
+            *addr = *addr + step as u64;
+            *left -= step;
+            return;
+        }
+        self.advance_segments(len);
+    }
+
+    fn advance_segments(&mut self, len: usize) {
         let mut left = len.min(self.count());
         match self {
             IovIter::KernelDst { done, .. } | IovIter::KernelSrc { done, .. } => *done += left,
@@ -149,7 +160,22 @@ impl IovIter<'_> {
     }
 
     /// Writes `len` zero bytes to the destination.
+    #[inline]
     pub fn zero_iter(&mut self, len: usize) -> Result<usize> {
+        if let IovIter::Buffer { addr, len: left } = self {
+            let wanted = len.min(*left);
+            let done = wanted - arch::raw_clear_user(*addr, wanted);
+            *addr = *addr + done as u64;
+            *left -= done;
+            return match done {
+                0 if wanted != 0 => Err(Errno::EFAULT),
+                done => Ok(done),
+            };
+        }
+        self.zero_segments(len)
+    }
+
+    fn zero_segments(&mut self, len: usize) -> Result<usize> {
         let mut done = 0;
         while done < len {
             let step = (len - done).min(PAGE_SIZE);

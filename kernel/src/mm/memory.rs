@@ -222,8 +222,10 @@ impl Fault<'_> {
     /// Linux: `do_pte_missing`.
     fn no_page(&self) -> Outcome {
         match &self.vma.backing {
+            // What the OOM killer took away must not come back as zeroes.
+            Backing::Anonymous if self.mm.is_unstable() => Err(FaultError::OOM),
             Backing::Anonymous if self.write => {
-                let page = alloc_pages(Gfp::USER | Gfp::ZERO, 0).ok_or(FaultError::OOM)?;
+                let page = alloc_pages(Gfp::USER_ANON | Gfp::ZERO, 0).ok_or(FaultError::OOM)?;
                 self.map_anon(page)
             }
             Backing::Anonymous => self.map_zero_page(),
@@ -276,7 +278,7 @@ impl Fault<'_> {
 
     /// A store to the shared zero page: the private page that it stood for.
     fn replace_zero_page(&self) -> Outcome {
-        let page = alloc_pages(Gfp::USER | Gfp::ZERO, 0).ok_or(FaultError::OOM)?;
+        let page = alloc_pages(Gfp::USER_ANON | Gfp::ZERO, 0).ok_or(FaultError::OOM)?;
         self.vma.has_anon.store(true, Ordering::Relaxed);
         let prot = self.vma.flags.page_prot().writable().anon().young().dirty();
         let lock = self.tables().lock();
@@ -294,7 +296,7 @@ impl Fault<'_> {
 
     /// A store to a page that others see too: a private copy (Linux: `wp_page_copy`).
     fn copy_on_write(&self, pfn: Pfn) -> Outcome {
-        let page = alloc_pages(Gfp::USER, 0).ok_or(FaultError::OOM)?;
+        let page = alloc_pages(Gfp::USER_ANON, 0).ok_or(FaultError::OOM)?;
         self.vma.has_anon.store(true, Ordering::Relaxed);
         let prot = self.vma.flags.page_prot().writable().anon().young().dirty();
         let lock = self.tables().lock();
@@ -331,7 +333,7 @@ impl Fault<'_> {
         }
         let page = mapping.read_mapping_page(index)?;
         if self.write && !self.is_shared() {
-            let copy = alloc_pages(Gfp::USER, 0).ok_or(FaultError::OOM)?;
+            let copy = alloc_pages(Gfp::USER_ANON, 0).ok_or(FaultError::OOM)?;
             copy.copy_from(&page);
             return self.map_anon(copy);
         }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicI64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use crate::arch::PAGE_SHIFT;
 use crate::fs::exec::ExeFile;
@@ -12,6 +12,8 @@ use crate::kernel::sched::current;
 use crate::mm::filemap::{AddressSpace, MappingUser};
 use crate::mm::mmu_gather::MmuGather;
 use crate::mm::pgtable::PageTable;
+use crate::mm::slab_common::ArcCache;
+use crate::mm::slub::SlabKind;
 use crate::mm::util::{MmapLayout, vm_unacct_memory};
 use crate::mm::vma::{Backing, VmFlags, Vma, VmaTree};
 use crate::prelude::*;
@@ -27,7 +29,15 @@ pub struct MmStruct {
     /// Resident pages.
     pub(super) rss: RssStat,
     exe_file: SpinLock<Option<Arc<ExeFile>>>,
+    /// `MMF_UNSTABLE`, `MMF_OOM_SKIP`.
+    oom_flags: AtomicU32,
 }
+
+/// Private memory was taken away while it may still be in use: what is missing must not come back
+/// as zeroes.
+const MMF_UNSTABLE: u32 = 1;
+/// Killing its processes would give nothing back any more.
+const MMF_OOM_SKIP: u32 = 2;
 
 /// What `mmap_lock` protects.
 pub struct Mmap {
@@ -134,11 +144,20 @@ impl RssStat {
     }
 }
 
+/// Linux: `mm_cachep`.
+static MM_CACHE: ArcCache<MmStruct> = ArcCache::new("mm_struct", SlabKind::Plain);
+
+/// Makes the cache of address spaces, so that /proc/slabinfo lists it from the start.
+#[__init]
+pub(crate) fn mm_cache_init() {
+    MM_CACHE.create();
+}
+
 impl MmStruct {
     /// An empty address space. Errors: ENOMEM.
     pub fn new(layout: MmapLayout) -> Result<Arc<MmStruct>> {
         let page_table = Arc::new(PageTable::new()?);
-        Ok(Arc::new_cyclic(|this| MmStruct {
+        MM_CACHE.try_arc_cyclic(|this| MmStruct {
             this: this.clone(),
             mmap: RwSemaphore::new(Mmap {
                 vmas: VmaTree::default(),
@@ -150,7 +169,8 @@ impl MmStruct {
             page_table,
             rss: RssStat::default(),
             exe_file: SpinLock::new(None),
-        }))
+            oom_flags: AtomicU32::new(0),
+        })
     }
 
     /// The page tables. A CPU that goes on using them after the last user of the address space
@@ -181,6 +201,37 @@ impl MmStruct {
     /// Resident pages.
     pub fn rss(&self) -> &RssStat {
         &self.rss
+    }
+
+    /// Whether pages may be missing because memory ran out (Linux: `check_stable_address_space`).
+    #[inline]
+    pub(super) fn is_unstable(&self) -> bool {
+        self.oom_flags.load(Ordering::Acquire) & MMF_UNSTABLE != 0
+    }
+
+    /// Whether there is no use in killing for this memory (Linux: `MMF_OOM_SKIP`).
+    pub(super) fn oom_skip(&self) -> bool {
+        self.oom_flags.load(Ordering::Acquire) & MMF_OOM_SKIP != 0
+    }
+
+    /// From now on nobody is killed for this memory.
+    pub(super) fn set_oom_skip(&self) {
+        self.oom_flags.fetch_or(MMF_OOM_SKIP, Ordering::AcqRel);
+    }
+
+    /// Takes the private memory of processes that were killed away before they notice; false when
+    /// `mmap_lock` is not to be had (Linux: `oom_reap_task_mm`). Context: process.
+    pub(super) fn oom_reap(&self) -> bool {
+        let Some(map) = self.try_read() else {
+            return false;
+        };
+        self.oom_flags.fetch_or(MMF_UNSTABLE, Ordering::AcqRel);
+        for vma in map.vmas.iter() {
+            if vma.is_anonymous() && !vma.flags.contains(VmFlags::SHARED) {
+                self.zap(&map, vma.range());
+            }
+        }
+        true
     }
 
     /// The program that runs here (/proc/PID/exe).

@@ -30,6 +30,8 @@ bitflags::bitflags! {
         const SWAPBACKED = 1 << 5;
         /// May not be evicted.
         const UNEVICTABLE = 1 << 6;
+        /// Private memory of a process.
+        const ANON = 1 << 7;
 
         /// First frame of a free block; the order says how large.
         const BUDDY = 1 << 16;
@@ -126,8 +128,8 @@ impl Page {
     }
     /// Makes a frame that came off a free list an allocated block with one handle.
     #[inline]
-    pub(super) fn prep_new(&self, order: u32) {
-        self.set_state(PageFlags::empty(), order);
+    pub(super) fn prep_new(&self, flags: PageFlags, order: u32) {
+        self.set_state(flags, order);
         self.private.store(0, Ordering::Relaxed);
         self.mapping.store(0, Ordering::Relaxed);
         self.refcount.store(1, Ordering::Release);
@@ -150,11 +152,12 @@ impl Page {
             _ => false,
         }
     }
-    /// Whether this is a single page that nothing speaks against freeing.
+    /// The flags, if this is a single page that nothing speaks against freeing.
     #[inline]
-    pub(super) fn is_plain(&self) -> bool {
+    pub(super) fn plain_flags(&self) -> Option<PageFlags> {
         let special = PageFlags::BAD_WHEN_FREED.bits() | (u32::MAX << ORDER_SHIFT);
-        self.flags.load(Ordering::Relaxed) & special == 0
+        let flags = self.flags.load(Ordering::Relaxed);
+        (flags & special == 0).then_some(PageFlags::from_bits_retain(flags))
     }
     /// Panics when a block that is being freed is still in use for something. Returns its order.
     pub(super) fn check_free(&self) -> u32 {

@@ -12,9 +12,9 @@ use super::gfp::Gfp;
 use super::mmzone::{
     MAX_NR_ZONES, MAX_PAGE_ORDER, Reserve, ZONE_DMA, ZONE_DMA32, ZONE_NORMAL, Zone, zone_index,
 };
-use super::page::{MemMap, Page, PageRef};
+use super::page::{MemMap, Page, PageFlags, PageRef};
 use super::percpu::PerCpu;
-use super::{Pfn, mm_init, page_poison};
+use super::{Pfn, mm_init, oom_kill, page_poison};
 use crate::arch::{self, PAGE_SHIFT};
 use crate::kernel::locking::local_lock_irqsave;
 use crate::prelude::*;
@@ -34,6 +34,10 @@ static PREFERRED_ZONE: [AtomicUsize; MAX_NR_ZONES] = [
     AtomicUsize::new(ZONE_DMA),
 ];
 
+/// Blocks of more than `1 << 3` pages may be impossible to get however much is free; nobody is
+/// killed for them.
+pub(super) const PAGE_ALLOC_COSTLY_ORDER: u32 = 3;
+
 /// Single pages of one zone that this CPU keeps, last freed first. At two batches one goes back
 /// to the zone, so that a CPU in balance reaches neither end.
 pub(super) struct PerCpuPages {
@@ -46,6 +50,9 @@ pub(super) struct PerCpuPages {
     /// Pages allocated and freed here since boot.
     allocated: AtomicU64,
     freed: AtomicU64,
+    /// Pages of private memory allocated less those freed here; only the sum over CPUs means
+    /// something.
+    anon: AtomicU64,
 }
 
 /// Per-CPU lists before `setup_per_cpu_pageset` knows the zones' sizes.
@@ -78,6 +85,7 @@ impl PerCpuPages {
             batch: AtomicU32::new(BOOT_PCP_BATCH),
             allocated: AtomicU64::new(0),
             freed: AtomicU64::new(0),
+            anon: AtomicU64::new(0),
         }
     }
 
@@ -154,6 +162,16 @@ impl Gfp {
             Reserve::None
         }
     }
+    /// When waiting is of no use.
+    fn last_reserve(self) -> Reserve {
+        if oom_kill::makes_memory_free() {
+            Reserve::All
+        } else if oom_kill::is_dying() {
+            self.reserve().max(Reserve::Half)
+        } else {
+            self.reserve()
+        }
+    }
 }
 
 /// Allocates `1 << order` contiguous frames, or `None` (Linux: `alloc_pages`).
@@ -185,7 +203,13 @@ pub(super) fn alloc_frames(gfp: Gfp, order: u32) -> Option<Pfn> {
         Some(pfn) => pfn,
         None => alloc_slow(gfp, order)?,
     };
-    map.page(pfn).prep_new(order);
+    if gfp.contains(Gfp::ANON) {
+        map.page(pfn).prep_new(PageFlags::ANON, order);
+        let _local = local_lock_irqsave();
+        bump(&PAGESET.raw_this().zone(preferred).anon, 1 << order);
+    } else {
+        map.page(pfn).prep_new(PageFlags::empty(), order);
+    }
     let pfn = Pfn(u64::from(pfn));
     if page_poison::active() {
         page_poison::allocated(pfn, order);
@@ -212,7 +236,11 @@ fn alloc_slow(gfp: Gfp, order: u32) -> Option<u32> {
     if order > MAX_PAGE_ORDER {
         return None;
     }
-    let reserve = gfp.reserve();
+    let reserve = if oom_kill::can_wait(gfp, order) {
+        Reserve::None
+    } else {
+        gfp.reserve()
+    };
     if let Some(pfn) = get_from_zones(gfp, order, reserve) {
         return Some(pfn);
     }
@@ -224,15 +252,31 @@ fn alloc_slow(gfp: Gfp, order: u32) -> Option<u32> {
     if let Some(pfn) = get_from_zones(gfp, order, reserve) {
         return Some(pfn);
     }
-    if gfp.contains(Gfp::RECLAIM)
-        && let Some(pfn) = super::oom_kill::out_of_memory(order)
+    while oom_kill::wait_for_memory(gfp, order) {
+        if let Some(pfn) = get_from_zones(gfp, order, reserve) {
+            return Some(pfn);
+        }
+    }
+    // A task that ends gives back more than it needs for that.
+    let last = gfp.last_reserve();
+    if last > reserve
+        && let Some(pfn) = get_from_zones(gfp, order, last)
     {
         return Some(pfn);
     }
-    if !gfp.contains(Gfp::NOWARN) {
+    if !gfp.contains(Gfp::NOWARN) && !oom_kill::is_dying() {
         super::show_mem::warn_alloc(gfp, order);
     }
     None
+}
+
+/// Whether an allocation that failed would succeed now, and leave some for others.
+pub(super) fn memory_is_back(gfp: Gfp, order: u32) -> bool {
+    let class = gfp.zone_class();
+    ZONES[..=class].iter().any(|zone| {
+        let low = zone.wmark_low.load(Ordering::Relaxed);
+        zone.is_managed() && zone.watermark_ok((1 << order) + low, class, Reserve::None)
+    })
 }
 
 /// Tries the zones from the preferred one down (Linux: `get_page_from_freelist`).
@@ -282,15 +326,18 @@ fn refill(
 /// Frees a block whose last handle is gone (Linux: `free_unref_page`). Any context.
 #[inline]
 pub(super) fn free_unref_page(pfn: Pfn, page: &'static Page) {
-    if !page.is_plain() || page_poison::active() {
-        return free_slow(pfn, page.check_free());
-    }
+    let Some(flags) = page.plain_flags().filter(|_| !page_poison::active()) else {
+        return free_slow(pfn, page);
+    };
     let map = MemMap::global();
     let index = zone_index(pfn.0);
     let is_full = {
         let _local = local_lock_irqsave();
         let lists = PAGESET.raw_this().zone(index);
         bump(&lists.freed, 1);
+        if flags.contains(PageFlags::ANON) {
+            bump(&lists.anon, 1_u64.wrapping_neg());
+        }
         lists.push(map, pfn.0 as u32) >= lists.high.load(Ordering::Relaxed)
     };
     if is_full {
@@ -309,14 +356,30 @@ fn trim_list(index: usize) {
 
 /// A block of a higher order, or free pages are to be filled.
 #[inline(never)]
-fn free_slow(pfn: Pfn, order: u32) {
+fn free_slow(pfn: Pfn, page: &Page) {
+    let order = page.check_free();
+    let anon = page.flags().contains(PageFlags::ANON);
     if page_poison::active() {
         page_poison::freed(pfn, order);
     }
     let index = zone_index(pfn.0);
     ZONES[index].free_block(MemMap::global(), pfn.0 as u32, order);
     let _local = local_lock_irqsave();
-    bump(&PAGESET.raw_this().zone(index).freed, 1 << order);
+    let lists = PAGESET.raw_this().zone(index);
+    bump(&lists.freed, 1 << order);
+    if anon {
+        bump(&lists.anon, (1_u64 << order).wrapping_neg());
+    }
+}
+
+/// Pages of private memory (Linux: `NR_ANON_MAPPED`).
+pub fn nr_anon_pages() -> u64 {
+    let lists = super::vmstat::possible_cpus()
+        .flat_map(|cpu| (0..MAX_NR_ZONES).map(move |zone| PAGESET.on(cpu).zone(zone)));
+    let sum = lists.fold(0_u64, |sum, list| {
+        sum.wrapping_add(list.anon.load(Ordering::Relaxed))
+    });
+    sum.cast_signed().max(0).cast_unsigned()
 }
 
 /// Frees a block that `alloc_frames` gave out.
@@ -334,7 +397,7 @@ pub(super) fn alloc_frames_exact(gfp: Gfp, count: u64) -> Option<Pfn> {
     let order = get_order_pages(count);
     let pfn = alloc_frames(gfp, order)?;
     let page = MemMap::global().page(pfn.0 as u32);
-    page.prep_new(0);
+    page.prep_new(PageFlags::empty(), 0);
     page.set_private(count);
     free_range(Pfn(pfn.0 + count), Pfn(pfn.0 + (1 << order)));
     Some(pfn)
@@ -384,7 +447,7 @@ pub fn split_page(block: PageRef) -> impl Iterator<Item = PageRef> {
     let first = block.into_pfn();
     let map = MemMap::global();
     for pfn in first.0..first.0 + frames {
-        map.page(pfn as u32).prep_new(0);
+        map.page(pfn as u32).prep_new(PageFlags::empty(), 0);
     }
     // SAFETY: each frame was just made a page with one handle, taken here once.
     (first.0..first.0 + frames).map(|pfn| unsafe { PageRef::from_pfn(Pfn(pfn)) })

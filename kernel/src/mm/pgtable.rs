@@ -16,6 +16,7 @@ use crate::mm::mmu_gather::MmuGather;
 use crate::mm::page::PageRef;
 use crate::mm::page_alloc::alloc_pages;
 use crate::mm::table_cache::{TableCache, is_empty_table};
+use crate::mm::vmstat::NR_PAGETABLE;
 use crate::mm::{Pfn, PhysAddr, UserAddr};
 use crate::prelude::*;
 
@@ -192,6 +193,7 @@ impl PageTable {
                 root
             }
         };
+        NR_PAGETABLE.inc();
         Ok(PageTable {
             root: ManuallyDrop::new(root),
             lock: SpinLock::new(()),
@@ -294,7 +296,9 @@ impl Drop for PageTable {
     fn drop(&mut self) {
         self.deactivate();
         // `exit_mmap` leaves nothing behind; this is for tables that never had an owner.
-        if self.nr_tables.load(Ordering::Relaxed) != 0 {
+        let left = self.nr_tables.load(Ordering::Relaxed);
+        NR_PAGETABLE.add(-(left as i64 + 1));
+        if left != 0 {
             for entry in &self.root_table()[..USER_PTRS_PER_PGD] {
                 release_subtree(entry, TOP);
             }
@@ -343,6 +347,7 @@ impl PtGuard<'_> {
     fn install(&self, addr: u64, page: PageRef) {
         if let Err((entry, _)) = self.walk(addr) {
             self.tables.nr_tables.fetch_add(1, Ordering::Relaxed);
+            NR_PAGETABLE.inc();
             let value = Pte::new(page.into_pfn(), pte_bits::TABLE);
             // Release: another CPU's walker must see the zeroes behind it.
             entry.store(value.0, Ordering::Release);
@@ -454,6 +459,7 @@ impl PtGuard<'_> {
                 if bounds.start <= start && end <= bounds.end {
                     entry.store(0, Ordering::Relaxed);
                     self.tables.nr_tables.fetch_sub(1, Ordering::Relaxed);
+                    NR_PAGETABLE.dec();
                     // SAFETY: `install` gave this reference to the entry that was just cleared.
                     let table = unsafe { PageRef::from_pfn(value.pfn()) };
                     if gather.is_exiting() {

@@ -4,9 +4,11 @@
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::filemap::nr_file_pages;
 use super::gfp::Gfp;
 use super::mm_init::{present_pages, totalreserve_pages};
-use super::page_alloc::{ZONES, nr_free_pages, totalram_pages};
+use super::page_alloc::{ZONES, nr_anon_pages, nr_free_pages, totalram_pages};
+use super::util::{vm_commit_limit, vm_committed_pages};
 use super::vmstat::*;
 use crate::arch::{PAGE_SHIFT, PAGE_SIZE, VMALLOC_END, VMALLOC_START};
 use crate::fs::proc::proc_create_single;
@@ -25,14 +27,8 @@ pub fn si_mem_available() -> u64 {
     let wmark_low: u64 = ZONES.iter().map(low).sum();
     let spare = |pages: u64| pages - (pages / 2).min(wmark_low);
     let free = nr_free_pages().saturating_sub(totalreserve_pages());
-    let pagecache = NR_FILE_PAGES.get().saturating_sub(NR_SHMEM.get());
+    let pagecache = nr_file_pages().saturating_sub(nr_shmem());
     free + spare(pagecache) + spare(NR_SLAB_RECLAIMABLE.get())
-}
-
-/// Memory that processes may claim together when overcommitment is forbidden: half of RAM
-/// (Linux: `vm_commit_limit`).
-pub fn vm_commit_limit() -> u64 {
-    totalram_pages() / 2
 }
 
 /// Size of the vmalloc area in KiB.
@@ -41,10 +37,12 @@ const VMALLOC_TOTAL_KB: u64 = (VMALLOC_END - VMALLOC_START) >> 10;
 /// The lines of /proc/meminfo in Linux's order, in KiB. Lines of features that are not here (huge
 /// pages, zswap) are absent, as they are on a Linux without them.
 fn meminfo_lines() -> [(&'static str, u64); 37] {
-    let shmem = NR_SHMEM.get();
-    let cached = NR_FILE_PAGES.get();
+    let shmem = nr_shmem();
+    let cached = nr_file_pages();
     let file = cached.saturating_sub(shmem);
-    let anon = NR_ANON_MAPPED.get();
+    let anon = nr_anon_pages();
+    let committed = vm_committed_pages().max(0).cast_unsigned();
+    let mlocked = nr_mlock();
     let reclaimable = NR_SLAB_RECLAIMABLE.get();
     let unreclaimable = NR_SLAB_UNRECLAIMABLE.get();
     [
@@ -60,14 +58,14 @@ fn meminfo_lines() -> [(&'static str, u64); 37] {
         ("Inactive(anon):", kb(shmem)),
         ("Active(file):", 0),
         ("Inactive(file):", kb(file)),
-        ("Unevictable:", kb(NR_MLOCK.get())),
-        ("Mlocked:", kb(NR_MLOCK.get())),
+        ("Unevictable:", kb(mlocked)),
+        ("Mlocked:", kb(mlocked)),
         ("SwapTotal:", 0),
         ("SwapFree:", 0),
         ("Dirty:", kb(NR_FILE_DIRTY.get())),
         ("Writeback:", kb(NR_WRITEBACK.get())),
         ("AnonPages:", kb(anon)),
-        ("Mapped:", kb(NR_FILE_MAPPED.get())),
+        ("Mapped:", kb(nr_file_mapped())),
         ("Shmem:", kb(shmem)),
         ("KReclaimable:", kb(reclaimable)),
         ("Slab:", kb(reclaimable + unreclaimable)),
@@ -80,7 +78,7 @@ fn meminfo_lines() -> [(&'static str, u64); 37] {
         ("Bounce:", 0),
         ("WritebackTmp:", 0),
         ("CommitLimit:", kb(vm_commit_limit())),
-        ("Committed_AS:", kb(VM_COMMITTED_AS.get())),
+        ("Committed_AS:", kb(committed)),
         ("VmallocTotal:", VMALLOC_TOTAL_KB),
         ("VmallocUsed:", kb(NR_VMALLOC.get())),
         ("VmallocChunk:", 0),
@@ -116,7 +114,7 @@ pub(super) fn warn_alloc(gfp: Gfp, order: u32) {
         return;
     }
     pr_warn!(
-        "page allocation failure: order:{order}, mode:{:#x}({gfp:?})",
+        "page allocation failure: order:{order}, mode:{:#x}({gfp})",
         gfp.bits()
     );
     show_mem();
@@ -127,15 +125,14 @@ pub fn show_mem() {
     pr_info!("Mem-Info:");
     pr_info!(
         "active_anon:{} inactive_file:{} slab_reclaimable:{} slab_unreclaimable:{}",
-        NR_ANON_MAPPED.get(),
-        NR_FILE_PAGES.get(),
+        nr_anon_pages(),
+        nr_file_pages() - nr_shmem().min(nr_file_pages()),
         NR_SLAB_RECLAIMABLE.get(),
         NR_SLAB_UNRECLAIMABLE.get()
     );
     pr_info!(
-        "mapped:{} shmem:{} pagetables:{} kernel_stack:{}kB free:{}",
-        NR_FILE_MAPPED.get(),
-        NR_SHMEM.get(),
+        "shmem:{} pagetables:{} kernel_stack:{}kB free:{}",
+        nr_shmem(),
         NR_PAGETABLE.get(),
         NR_KERNEL_STACK_KB.get(),
         nr_free_pages()
@@ -146,8 +143,6 @@ pub fn show_mem() {
     pr_info!("{} pages RAM", present_pages());
     let reserved = present_pages().saturating_sub(totalram_pages());
     pr_info!("{reserved} pages reserved");
-    let events = super::oom_kill::oom_events();
-    pr_info!("out of memory {events} times");
 }
 
 fn show_free_areas(zone: &super::mmzone::Zone) {

@@ -329,6 +329,11 @@ impl<T> ArcCache<T> {
         let layout = arc_layout::<T>();
         heap::allocate_from(self.inner.get(layout), layout, || Arc::new(value))
     }
+    /// `Arc::new` with memory from this cache, for those who cannot cope with failure. Any context.
+    pub fn arc(&self, value: T) -> Arc<T> {
+        let layout = arc_layout::<T>();
+        heap::allocate_from_or_heap(self.inner.get(layout), layout, || Arc::new(value))
+    }
     /// `Arc::new_cyclic` with memory from this cache. `make` runs with interrupts off.
     /// Errors: ENOMEM.
     pub fn try_arc_cyclic(&self, make: impl FnOnce(&Weak<T>) -> T) -> Result<Arc<T>> {

@@ -20,7 +20,7 @@ pub(super) use super::slab::page_of;
 use super::slab::{CpuCache, Geometry, Node, SLUB_MAX_ORDER, Slab, next_of, set_next};
 use super::slub_debug::{self, SlabDebug};
 use super::vmstat::{NR_SLAB_RECLAIMABLE, NR_SLAB_UNRECLAIMABLE, VmCounter};
-use super::{Pfn, VirtAddr};
+use super::{Pfn, VirtAddr, oom_kill};
 use crate::arch::{self, PAGE_SIZE};
 use crate::kernel::locking::local_lock_irqsave;
 use crate::prelude::*;
@@ -188,20 +188,36 @@ impl KmemCache {
     /// This CPU's list is empty, or there are checks to make.
     #[inline(never)]
     pub(super) fn alloc_slow(&self, gfp: Gfp) -> Option<NonNull<u8>> {
-        let object = if self.debug.is_on() {
-            self.alloc_checked(gfp)
-        } else {
-            let _local = local_lock_irqsave();
-            let list = self.this_cpu();
-            if list.count() == 0 {
-                self.refill(list, gfp);
+        let mut object = if oom_kill::can_wait(gfp, self.min_order) {
+            let patient = gfp.difference(Gfp::NOFAIL) | Gfp::NOWARN;
+            let mut object = self.alloc_once(patient);
+            while object.is_null() && oom_kill::wait_for_memory(gfp, self.min_order) {
+                object = self.alloc_once(patient);
             }
-            list.pop()
+            object
+        } else {
+            null_mut()
         };
+        if object.is_null() {
+            object = self.alloc_once(gfp);
+        }
         if !object.is_null() && gfp.contains(Gfp::ZERO) {
             self.clear(object);
         }
         NonNull::new(object)
+    }
+
+    /// One try, which cannot wait: interrupts are off.
+    fn alloc_once(&self, gfp: Gfp) -> *mut u8 {
+        if self.debug.is_on() {
+            return self.alloc_checked(gfp);
+        }
+        let _local = local_lock_irqsave();
+        let list = self.this_cpu();
+        if list.count() == 0 {
+            self.refill(list, gfp);
+        }
+        list.pop()
     }
 
     fn clear(&self, object: *mut u8) {

@@ -7,7 +7,6 @@ use crate::arch::{PAGE_SHIFT, PAGE_SIZE};
 use crate::fs::file::File;
 use crate::mm::mm_types::{MmStruct, Mmap};
 use crate::mm::page::PageRef;
-use crate::mm::util::vm_committed_pages;
 use crate::mm::vma::{Backing, VmFlags, Vma};
 use crate::prelude::*;
 
@@ -347,15 +346,6 @@ fn area_label(map: &Mmap, vma: &Vma) -> &'static str {
 fn escape(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     text.replace('\\', "\\134").replace('\n', "\\012")
-}
-
-/// The lines `CommitLimit:` and `Committed_AS:` of /proc/meminfo, in KiB.
-pub fn commit_kib() -> (u64, u64) {
-    let committed = vm_committed_pages().max(0) as u64;
-    (
-        crate::mm::util::vm_commit_limit() * PAGE_KIB,
-        committed * PAGE_KIB,
-    )
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::gfp::Gfp;
+use super::oom_kill;
 use super::page::PageRef;
 use super::page_alloc::{alloc_page, totalram_pages};
 use super::percpu::PerCpu;
@@ -295,7 +296,13 @@ pub fn vmalloc_to_pfn(addr: VirtAddr) -> Option<Pfn> {
     expect(dead_code, reason = "the host has its own heap")
 )]
 pub(super) fn vmalloc_heap(size: usize) -> Option<NonNull<u8>> {
-    let area = vmalloc_gfp(size, Gfp::ATOMIC | Gfp::NOWARN, "heap")?;
+    let small_part = (size >> PAGE_SHIFT) as u64 <= totalram_pages() / 8;
+    let gfp = if small_part && oom_kill::can_wait(Gfp::KERNEL, 0) {
+        Gfp::KERNEL
+    } else {
+        Gfp::ATOMIC
+    };
+    let area = vmalloc_gfp(size, gfp | Gfp::NOWARN, "heap")?;
     let area = ManuallyDrop::new(area);
     NonNull::new(area.addr.as_usize() as *mut u8)
 }

@@ -3,10 +3,13 @@
 use core::fmt::Write;
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use super::filemap::nr_file_pages;
+use super::mm_types::MmStruct;
 use super::mmzone::{MAX_NR_ZONES, NR_PAGE_ORDERS, Zone};
-use super::page_alloc::{PAGESET, ZONES};
+use super::page_alloc::{PAGESET, ZONES, nr_anon_pages};
 use super::percpu::PerCpu;
 use crate::fs::proc::proc_create_single;
+use crate::kernel::sched::task::Task;
 use crate::prelude::*;
 
 /// A number of pages (or KiB) in use for something; the code that uses them keeps it up to date.
@@ -44,20 +47,10 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Anonymous pages that are mapped, in pages.
-    NR_ANON_MAPPED;
-    /// File pages that are mapped, in pages.
-    NR_FILE_MAPPED;
-    /// Pages of the page cache, shared memory included, in pages.
-    NR_FILE_PAGES;
-    /// Pages of tmpfs and shared memory, in pages.
-    NR_SHMEM;
     /// Page cache pages that storage does not have yet, in pages.
     NR_FILE_DIRTY;
     /// Page cache pages being written, in pages.
     NR_WRITEBACK;
-    /// Pages that processes locked, in pages.
-    NR_MLOCK;
     /// Kernel stacks, in KiB.
     NR_KERNEL_STACK_KB;
     /// Page tables of processes, in pages.
@@ -68,8 +61,30 @@ counters! {
     NR_SLAB_UNRECLAIMABLE;
     /// Pages behind the vmalloc area, in pages.
     NR_VMALLOC;
-    /// Memory that processes may still claim, in pages (/proc/meminfo `Committed_AS`).
-    VM_COMMITTED_AS;
+}
+
+/// Pages of tmpfs and shared memory. Every file system here keeps its files in memory that only
+/// swap could take, so these are all pages of files.
+pub fn nr_shmem() -> u64 {
+    nr_file_pages()
+}
+
+/// Pages of files that are mapped. A page that several processes map counts for each of them;
+/// more than there are is never told. Context: process, without locks.
+pub fn nr_file_mapped() -> u64 {
+    let mapped = |mm: &MmStruct| mm.rss().file();
+    sum_of_processes(mapped).min(nr_file_pages())
+}
+
+/// Pages that processes locked. Context: process, without locks.
+pub fn nr_mlock() -> u64 {
+    sum_of_processes(|mm| mm.try_read().map_or(0, |map| map.stat.locked))
+}
+
+fn sum_of_processes(count: impl Fn(&MmStruct) -> u64) -> u64 {
+    let processes = crate::kernel::pid::all_processes();
+    let one = |task: &Arc<Task>| task.mm().map_or(0, |mm| count(&mm));
+    processes.iter().map(one).sum()
 }
 
 /// Events that are counted per CPU (Linux: `enum vm_event_item`).
@@ -183,21 +198,21 @@ pub fn pagetypeinfo_show(out: &mut String) -> Result {
 
 /// The counters that /proc/vmstat and the node part of /proc/zoneinfo list, in Linux's order.
 fn node_counters() -> [(&'static str, u64); 16] {
-    let shmem = NR_SHMEM.get();
-    let file = NR_FILE_PAGES.get().saturating_sub(shmem);
+    let shmem = nr_shmem();
+    let file = nr_file_pages().saturating_sub(shmem);
     [
         ("nr_inactive_anon", shmem),
-        ("nr_active_anon", NR_ANON_MAPPED.get()),
+        ("nr_active_anon", nr_anon_pages()),
         ("nr_inactive_file", file),
         ("nr_active_file", 0),
-        ("nr_unevictable", NR_MLOCK.get()),
+        ("nr_unevictable", nr_mlock()),
         ("nr_slab_reclaimable", NR_SLAB_RECLAIMABLE.get()),
         ("nr_slab_unreclaimable", NR_SLAB_UNRECLAIMABLE.get()),
         ("nr_isolated_anon", 0),
         ("nr_isolated_file", 0),
-        ("nr_anon_pages", NR_ANON_MAPPED.get()),
-        ("nr_mapped", NR_FILE_MAPPED.get()),
-        ("nr_file_pages", NR_FILE_PAGES.get()),
+        ("nr_anon_pages", nr_anon_pages()),
+        ("nr_mapped", nr_file_mapped()),
+        ("nr_file_pages", nr_file_pages()),
         ("nr_dirty", NR_FILE_DIRTY.get()),
         ("nr_writeback", NR_WRITEBACK.get()),
         ("nr_shmem", shmem),
@@ -208,7 +223,7 @@ fn node_counters() -> [(&'static str, u64); 16] {
 /// /proc/vmstat (Linux: `vmstat_show`).
 pub fn vmstat_show(out: &mut String) -> Result {
     writeln!(out, "nr_free_pages {}", super::page_alloc::nr_free_pages())?;
-    writeln!(out, "nr_mlock {}", NR_MLOCK.get())?;
+    writeln!(out, "nr_mlock {}", nr_mlock())?;
     for (name, value) in node_counters() {
         writeln!(out, "{name} {value}")?;
     }
@@ -226,7 +241,7 @@ pub fn vmstat_show(out: &mut String) -> Result {
     writeln!(out, "pgfree {freed}")?;
     writeln!(out, "pgfault {}", vm_event(VmEvent::PgFault))?;
     writeln!(out, "pgmajfault {}", vm_event(VmEvent::PgMajFault))?;
-    writeln!(out, "oom_kill 0")?;
+    writeln!(out, "oom_kill {}", super::oom_kill::oom_kills())?;
     Ok(())
 }
 

@@ -35,6 +35,7 @@ pub mod random;
 pub mod reboot;
 pub mod resource;
 pub mod rseq;
+pub mod rtc;
 pub mod sched;
 pub mod signal;
 pub mod socket;

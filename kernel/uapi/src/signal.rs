@@ -442,6 +442,11 @@ impl Siginfo {
         self.fields[0] as i32
     }
 
+    /// Changes `si_overrun` of a timer.
+    pub fn set_overrun(&mut self, overrun: i32) {
+        self.fields[0] = pair(self.timer_id() as u32, overrun as u32);
+    }
+
     /// `si_overrun` of a timer.
     pub fn overrun(&self) -> i32 {
         (self.fields[0] >> 32) as i32

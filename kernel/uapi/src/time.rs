@@ -27,6 +27,36 @@ pub const TFD_TIMER_CANCEL_ON_SET: u32 = 2;
 pub const TFD_NONBLOCK: u32 = 0o4000;
 pub const TFD_CLOEXEC: u32 = 0o2000000;
 
+// `modes` of adjtimex(2).
+pub const ADJ_OFFSET: u32 = 0x0001;
+pub const ADJ_FREQUENCY: u32 = 0x0002;
+pub const ADJ_MAXERROR: u32 = 0x0004;
+pub const ADJ_ESTERROR: u32 = 0x0008;
+pub const ADJ_STATUS: u32 = 0x0010;
+pub const ADJ_TIMECONST: u32 = 0x0020;
+pub const ADJ_TAI: u32 = 0x0080;
+pub const ADJ_SETOFFSET: u32 = 0x0100;
+pub const ADJ_MICRO: u32 = 0x1000;
+pub const ADJ_NANO: u32 = 0x2000;
+pub const ADJ_TICK: u32 = 0x4000;
+/// adjtime(3): with `ADJ_OFFSET`.
+pub const ADJ_ADJTIME: u32 = 0x8000;
+/// adjtime(3) that only asks: with `ADJ_ADJTIME` and `ADJ_OFFSET`.
+pub const ADJ_OFFSET_READONLY: u32 = 0x2000;
+
+// `status` of adjtimex(2).
+pub const STA_PLL: i32 = 0x0001;
+pub const STA_UNSYNC: i32 = 0x0040;
+pub const STA_FREQHOLD: i32 = 0x0080;
+pub const STA_CLOCKERR: i32 = 0x1000;
+pub const STA_NANO: i32 = 0x2000;
+/// Bits that only the kernel changes.
+pub const STA_RONLY: i32 = 0xff00;
+
+// What adjtimex(2) returns.
+pub const TIME_OK: i32 = 0;
+pub const TIME_ERROR: i32 = 5;
+
 pub const NSEC_PER_SEC: i64 = 1_000_000_000;
 pub const NSEC_PER_MSEC: i64 = 1_000_000;
 pub const NSEC_PER_USEC: i64 = 1_000;

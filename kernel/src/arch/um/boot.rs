@@ -16,6 +16,10 @@ pub fn setup_arch() {}
 pub fn boot_command_line() -> &'static str {
     ""
 }
+/// There is no built-in one.
+pub fn command_line_is_default() -> bool {
+    false
+}
 /// The template is the only copy.
 pub fn setup_per_cpu_areas() {}
 /// The host works.

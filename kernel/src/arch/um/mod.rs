@@ -29,6 +29,11 @@ pub use boot::*;
 pub use process::*;
 pub use thread::{ThreadStruct, copy_thread, init_stack_end, switch_to};
 
+/// Nothing is guessed on the test port.
+pub fn array_index_nospec(index: usize, size: usize) -> usize {
+    if index < size { index } else { 0 }
+}
+
 /// log2 of the page size.
 pub const PAGE_SHIFT: u32 = 12;
 /// Page size in bytes.
@@ -109,6 +114,19 @@ pub fn preempt_count() -> i32 {
 pub fn preempt_count_add(value: i32) {
     PREEMPT_COUNT.set(PREEMPT_COUNT.get() + value);
 }
+/// Adds one to the preempt count.
+pub fn preempt_count_inc() {
+    preempt_count_add(1);
+}
+/// Subtracts one from the preempt count; true when it is zero now and the task was asked to call `schedule`.
+pub fn preempt_count_dec_and_test() -> bool {
+    preempt_count_sub(1);
+    preempt_count() == 0 && crate::kernel::sched::need_resched()
+}
+/// The task's own flag is enough here.
+pub fn set_preempt_need_resched() {}
+/// The task's own flag is enough here.
+pub fn clear_preempt_need_resched() {}
 /// Subtracts from the preempt count.
 pub fn preempt_count_sub(value: i32) {
     PREEMPT_COUNT.set(PREEMPT_COUNT.get() - value);
@@ -305,6 +323,12 @@ pub fn get_cycles() -> u64 {
 pub fn machine_halt() -> ! {
     panic!("machine_halt")
 }
+/// The host program can end.
+pub fn can_power_off() -> bool {
+    true
+}
+/// Nothing to prepare.
+pub fn power_off_prepare() {}
 /// Ends the host program.
 pub fn machine_power_off() -> ! {
     panic!("machine_power_off")

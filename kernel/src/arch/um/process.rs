@@ -2,6 +2,7 @@
 //! with the same accessors as the real ones. How tasks switch is in `thread.rs`.
 
 use core::cell::RefCell;
+use core::ops::ControlFlow;
 
 use uapi::signal::{KernelSigaction, Siginfo, Sigset, StackT};
 
@@ -121,9 +122,7 @@ pub fn task_pt_regs(_task: &Task) -> PtRegs {
     PtRegs::default()
 }
 /// There are no kernel stacks.
-pub fn task_kernel_sp(_task: &Task) -> u64 {
-    0
-}
+pub fn walk_task_stack(_task: &Task, _visit: impl FnMut(u64) -> ControlFlow<()>) {}
 /// Waits for an interrupt.
 pub fn default_idle() {
     super::safe_halt();
@@ -202,6 +201,10 @@ pub fn arch_irq_stat() -> u64 {
 pub fn arch_show_interrupts(_out: &mut String, _width: usize, _cpus: &[usize]) {}
 /// The host shows its own.
 pub fn dump_stack() {}
+/// The host knows its own.
+pub fn return_address() -> u64 {
+    0
+}
 /// A bug ends the test.
 pub fn die_bug() -> ! {
     panic!("kernel BUG")
@@ -242,6 +245,10 @@ pub fn read_persistent_clock() -> Option<u64> {
     let now = std::time::SystemTime::now();
     let since = now.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(since.as_secs())
+}
+/// The host's clock is not ours to set.
+pub fn write_persistent_clock(_seconds: u64) -> crate::prelude::Result {
+    Err(crate::prelude::Errno::EACCES)
 }
 /// Nothing to set up.
 pub fn time_init() {}

@@ -8,6 +8,7 @@ pub mod lib;
 pub mod mm;
 
 pub use crate::kernel::irq::early_irq_init;
+pub use asm::barrier::array_index_nospec;
 pub use asm::irqflags::{
     IrqFlags, cpu_relax, irqs_disabled, local_irq_disable, local_irq_enable, local_irq_restore,
     local_irq_save, safe_halt,
@@ -20,15 +21,16 @@ pub use asm::page::{
     direct_map_phys, phys_to_virt, self_hosted_ram, virt_to_phys, vmemmap_start,
 };
 pub use asm::percpu::{
-    COUNTS_READERS_BY_TASK, current_ptr, preempt_count, preempt_count_add, preempt_count_sub,
-    set_current_ptr, smp_processor_id, this_cpu_offset,
+    COUNTS_READERS_BY_TASK, clear_preempt_need_resched, current_ptr, preempt_count,
+    preempt_count_add, preempt_count_dec_and_test, preempt_count_inc, preempt_count_sub,
+    set_current_ptr, set_preempt_need_resched, smp_processor_id, this_cpu_offset,
 };
 pub use asm::ptrace::PtRegs;
 pub use boot::{BootParams, PixelFormat, ScreenInfo};
 pub use kernel::apic::smp_send_reschedule;
 pub use kernel::cpu::common::set_loops_per_jiffy;
 pub use kernel::cpu::{check_bugs, print_cpu_info};
-pub use kernel::dumpstack::dump_stack;
+pub use kernel::dumpstack::{dump_stack, return_address};
 pub use kernel::early_printk::early_console_write;
 pub use kernel::elf::{ELF_PLATFORM, elf_hwcap, elf_hwcap2, elf_minsigstksz};
 pub use kernel::head64::{boot_params, init_stack_end};
@@ -39,15 +41,18 @@ pub use kernel::irqinit::init_irq;
 pub use kernel::kallsyms::{kallsyms_lookup, kallsyms_symbol};
 pub use kernel::process::{
     ThreadEntry, ThreadStruct, copy_thread, default_idle, die_bug, flush_thread, start_thread,
-    switch_to, task_kernel_sp, task_pt_regs, with_current_pt_regs,
+    switch_to, task_pt_regs, walk_task_stack, with_current_pt_regs,
 };
 pub use kernel::random::arch_get_random;
-pub use kernel::reboot::{machine_halt, machine_power_off, machine_restart, qemu_exit};
-pub use kernel::rtc::read_persistent_clock;
+pub use kernel::reboot::{
+    can_power_off, machine_halt, machine_power_off, machine_restart, power_off_prepare, qemu_exit,
+};
+pub use kernel::rtc::{read_persistent_clock, write_persistent_clock};
 pub use kernel::screen_info::{Framebuffer, framebuffer};
 pub use kernel::sections::{image_sections, kallsyms_blob, rodata_end, rodata_start};
 pub use kernel::setup::{
-    boot_command_line, free_initrd_mem, initrd_bytes, max_pfn, set_initrd_len, setup_arch,
+    boot_command_line, command_line_is_default, free_initrd_mem, initrd_bytes, max_pfn,
+    set_initrd_len, setup_arch,
 };
 pub use kernel::setup_percpu::{setup_per_cpu_areas, smp_prepare_boot_cpu, smp_setup_processor_id};
 pub use kernel::signal::{SignalFrame, max_frame_size, restore_rt_frame, setup_rt_frame};

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use alloc::collections::VecDeque;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use uapi::magic::TMPFS_MAGIC;
 use uapi::mount::{MS_NOEXEC, MS_NOSUID, MS_SILENT};
@@ -23,6 +23,7 @@ use crate::kernel::cred::Cred;
 use crate::kernel::kthread::kthread_run;
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::wait::WaitQueueHead;
+use crate::lib::kstrtox::kstrtou32;
 use crate::prelude::*;
 
 static DEV_FS: FileSystemType = FileSystemType {
@@ -194,9 +195,22 @@ fn start(env: WalkEnv) {
     }
 }
 
-/// Mounts devtmpfs on /dev of a root file system that is not the initramfs
-/// (Linux: `devtmpfs_mount`). Errors: those of mount(2).
+/// Whether [`devtmpfs_mount`] does it (Linux: `mount_dev`, CONFIG_DEVTMPFS_MOUNT).
+static MOUNT_DEV: AtomicBool = AtomicBool::new(true);
+
+fn mount_param(value: &str) -> Result {
+    MOUNT_DEV.store(kstrtou32(value, 0)? != 0, Ordering::Relaxed);
+    Ok(())
+}
+__setup!("devtmpfs.mount=", mount_param);
+
+/// Mounts devtmpfs on `dev` of the working directory, which is a root file system that is not
+/// the initramfs. Errors: those of mount(2).
+#[__init]
 pub fn devtmpfs_mount() -> Result {
+    if !MOUNT_DEV.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let flags = MS_SILENT | MS_NOEXEC | MS_NOSUID;
     let result = crate::fs::init::init_mount("devtmpfs", "dev", "devtmpfs", flags, "");
     match result {
@@ -204,4 +218,18 @@ pub fn devtmpfs_mount() -> Result {
         Err(error) => pr_info!("devtmpfs: error mounting {error}"),
     }
     result
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// devtmpfs with these devices, without the thread; once for all tests of the process.
+    pub(crate) fn devtmpfs_with(devices: &[Device]) {
+        static ENV: spin::Once<WalkEnv> = spin::Once::new();
+        let env = ENV.call_once(|| setup().expect("a devtmpfs"));
+        for device in devices {
+            handle_create(env, device).expect("a node");
+        }
+    }
 }

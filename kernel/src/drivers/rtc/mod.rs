@@ -1,3 +1,4 @@
 //! Real-time clocks (Linux: drivers/rtc/).
 
+pub mod class;
 pub mod mc146818_lib;

@@ -149,5 +149,6 @@ fn show_fdinfo(task: &Arc<Task>, fd: u32, text: &mut String) -> Result {
         file.path.mnt.id,
         file.inode.ino,
     );
+    file.ops.show_fdinfo(text);
     Ok(())
 }

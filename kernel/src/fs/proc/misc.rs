@@ -165,6 +165,11 @@ fn no_disks_show(_text: &mut String) -> Result {
     Ok(())
 }
 
+/// Loaded modules (Linux: kernel/module/procfs.c): none, as nothing can load one.
+fn no_modules_show(_text: &mut String) -> Result {
+    Ok(())
+}
+
 fn timer_list_show(text: &mut String) -> Result {
     let (sources, current) = timekeeping::clocksource_names();
     let _ = writeln!(
@@ -184,7 +189,7 @@ fn timer_list_show(text: &mut String) -> Result {
 /// every file).
 #[__init]
 fn proc_misc_init() -> Result {
-    let files: [(&'static str, u32, super::generic::Show); 17] = [
+    let files: [(&'static str, u32, super::generic::Show); 18] = [
         ("version", 0o444, version_show),
         ("cmdline", 0o444, cmdline_show),
         ("bootconfig", 0o444, bootconfig_show),
@@ -204,6 +209,7 @@ fn proc_misc_init() -> Result {
         ),
         ("devices", 0o444, crate::fs::char_dev::devices_proc_show),
         ("execdomains", 0o444, execdomains_show),
+        ("modules", 0o444, no_modules_show),
         ("partitions", 0o444, no_disks_show),
         ("diskstats", 0o444, no_disks_show),
     ];

@@ -14,10 +14,11 @@ use crate::fs::mount::MntNamespace;
 use crate::fs::namei::Path;
 use crate::fs::namespace::current_namespace;
 use crate::fs::proc_namespace::{show_mountinfo, show_mounts};
-use crate::kernel::sched::current;
-use crate::kernel::sched::debug::proc_sched_show_task;
+use crate::kernel::ptrace::ptrace_may_access;
+use crate::kernel::sched::debug::{proc_sched_show_task, task_state_letter};
 use crate::kernel::sched::task::{IoAccounting, IoCount, Task};
 use crate::kernel::sched::wait::PollTable;
+use crate::kernel::sched::{current, get_wchan};
 use crate::lib::kstrtox::{kstrtoi32, kstrtou32};
 use crate::mm::oom_kill::{OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, oom_badness};
 use crate::mm::page_alloc::totalram_pages;
@@ -112,9 +113,11 @@ pub fn schedstat(task: &Arc<Task>, text: &mut String) -> Result {
     Ok(())
 }
 
-/// /proc/PID/wchan: nothing here knows where a task sleeps, which Linux shows as 0 as well.
-pub fn wchan(_task: &Arc<Task>, text: &mut String) -> Result {
-    text.push('0');
+/// /proc/PID/wchan: the function in which a task sleeps; 0 when it does not, or the caller may not know.
+pub fn wchan(task: &Arc<Task>, text: &mut String) -> Result {
+    let sleeps = matches!(task_state_letter(task), 'S' | 'D' | 'T' | 'I');
+    let function = (sleeps && ptrace_may_access(task).is_ok()).then(|| get_wchan(task));
+    text.push_str(function.flatten().as_deref().unwrap_or("0"));
     Ok(())
 }
 

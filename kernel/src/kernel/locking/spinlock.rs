@@ -81,6 +81,10 @@ impl<T, C: LockContext> SpinLock<T, C> {
             inner: spin::mutex::SpinMutex::new(value),
         }
     }
+    /// Where the value is, for who knows another reason than the lock why it may be looked at.
+    pub(in crate::kernel) fn as_ptr(&self) -> *mut T {
+        self.inner.as_mut_ptr()
+    }
     /// The value, when nobody can hold the lock any more.
     pub fn into_inner(self) -> T {
         self.inner.into_inner()

@@ -25,6 +25,12 @@ use ringbuffer::RingBuffer;
 const LINE_MAX: usize = 1000;
 /// Level of `pr_cont`.
 pub const LOGLEVEL_CONT: u8 = 255;
+/// The system is unusable.
+pub const LOGLEVEL_EMERG: u8 = 0;
+/// A message without a level of its own.
+pub const LOGLEVEL_DEFAULT: u8 = 4;
+/// Something to know.
+pub const LOGLEVEL_INFO: u8 = 6;
 
 static RING: IrqSpinLock<RingBuffer> = SpinLock::new(RingBuffer::new());
 static CONSOLES: IrqSpinLock<Vec<Registered>> = SpinLock::new(Vec::new());

@@ -168,7 +168,7 @@ fn torture_no_reader_ever_sees_a_version_after_its_grace_period() {
                 scope.spawn(move || torture_cpu(rcu, cpu, versions, current, stop))
             })
             .collect();
-        for (round, version) in versions[..ROUNDS].iter().enumerate() {
+        for (round, version) in versions.iter().enumerate().take(ROUNDS) {
             current.store(round + 1, Ordering::Release);
             rcu.start_gp();
             while !rcu.gp_is_over() {

@@ -18,7 +18,9 @@ use super::rq::{self, Rq, RqGuard, cpu_rq, this_rq};
 use super::stack;
 use super::task::{self, CurrentTask, Task, pf, state::*, tif};
 use crate::arch;
+use crate::kernel::panic::{self, Taint};
 use crate::kernel::preempt::PREEMPT_OFFSET;
+use crate::kernel::rseq::rseq_preempt;
 use crate::kernel::{rcu, time, workqueue};
 use crate::mm::mmap::MmStruct;
 use crate::mm::percpu::NR_CPUS;
@@ -106,8 +108,16 @@ pub fn preempt_check_resched() {
     }
 }
 
+/// This CPU was told that its task should call `schedule`: from now on `preempt_enable` sees it.
+pub fn fold_need_resched() {
+    if need_resched() {
+        arch::set_preempt_need_resched();
+    }
+}
+
+/// Preempts the running task, unless preemption or interrupts are off (Linux: `preempt_schedule`).
 #[cold]
-fn preempt_schedule() {
+pub fn preempt_schedule() {
     if arch::preempt_count() != 0 || arch::irqs_disabled() {
         return; // the interrupt's exit or the next preempt_enable will see the flag
     }
@@ -154,6 +164,9 @@ fn schedule_bug(prev: &Task) {
         prev.comm(),
         prev.pid()
     );
+    report_bad_context();
+    // The count is repaired, or every later switch would complain too.
+    arch::preempt_count_add(PREEMPT_OFFSET - count);
 }
 
 /// Chooses the next task and switches to it.
@@ -173,6 +186,7 @@ fn __schedule(kind: SwitchKind) {
     };
     let next = rq.pick_next_task();
     prev.clear_tif(tif::NEED_RESCHED);
+    arch::clear_preempt_need_resched();
     match next {
         Some(next) => {
             rq.nr_switches += 1;
@@ -224,6 +238,7 @@ pub(super) fn signal_pending_state(state: u32, task: &Task) -> bool {
 /// are still here.
 #[inline]
 fn context_switch(mut rq: RqGuard<'_>, prev: &Task, next: Arc<Task>) {
+    rseq_preempt(prev);
     rq.set_next_task(&next);
     next.se.on_cpu.store(true, Ordering::Relaxed);
     switch_mm_irqs_off(&mut rq, &next);
@@ -639,6 +654,17 @@ fn might_sleep_bug(at: &Location<'_>) {
         task.comm()
     );
     pr_err!("preempt_count: {:x}, expected: 0", arch::preempt_count());
+    report_bad_context();
+}
+
+/// What follows both reports of a sleep where none is allowed.
+#[cold]
+fn report_bad_context() {
+    arch::dump_stack();
+    if panic::PANIC_ON_WARN.load(Ordering::Relaxed) {
+        panic::panic(format_args!("scheduling while atomic"));
+    }
+    panic::add_taint(Taint::Warn);
 }
 
 /// Makes the boot task current, before anything else asks for it, and marks the end of the stack

@@ -70,6 +70,7 @@ pub(super) fn account_process_tick() {
         };
         add(column, TICK_NSEC);
         task.signal.itimers.account_tick(TICK_NSEC, 0);
+        task.signal.posix_timers.cpu.tick();
         return;
     }
     // The timer's own interrupt is one level; anything beyond was interrupted by it.
@@ -83,6 +84,7 @@ pub(super) fn account_process_tick() {
     task.stime.fetch_add(TICK_NSEC, Ordering::Relaxed);
     add(column, TICK_NSEC);
     task.signal.itimers.account_tick(0, TICK_NSEC);
+    task.signal.posix_timers.cpu.tick();
 }
 
 /// Adds idle time of this CPU, ns; the idle loop calls it.

@@ -4,14 +4,10 @@
 //! that forget exponentially, in fixed point.
 #![forbid(unsafe_code)]
 
-use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::{nr_running, nr_uninterruptible};
-use crate::fs::proc::proc_create_single;
-use crate::kernel::pid;
 use crate::kernel::time::HZ;
-use crate::prelude::*;
 
 /// Bits after the point.
 pub const FSHIFT: u32 = 11;
@@ -62,29 +58,6 @@ pub fn calc_global_load(now: u64) {
 pub fn loadavg_fixed() -> [u64; 3] {
     core::array::from_fn(|i| AVENRUN[i].load(Ordering::Relaxed))
 }
-
-/// Text of /proc/loadavg (Linux: fs/proc/loadavg.c).
-fn loadavg_proc_show(text: &mut String) -> Result {
-    for average in loadavg_fixed() {
-        let rounded = average + FIXED_1 / 200;
-        let hundredths = ((rounded & (FIXED_1 - 1)) * 100) >> FSHIFT;
-        let _ = write!(text, "{}.{hundredths:02} ", rounded >> FSHIFT);
-    }
-    let _ = writeln!(
-        text,
-        "{}/{} {}",
-        nr_running(),
-        pid::nr_threads(),
-        pid::last_pid()
-    );
-    Ok(())
-}
-
-#[__init]
-fn proc_loadavg_init() -> Result {
-    proc_create_single("loadavg", 0o444, loadavg_proc_show)
-}
-crate::fs_initcall!(proc_loadavg_init);
 
 #[cfg(test)]
 mod tests {

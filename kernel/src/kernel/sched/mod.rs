@@ -27,14 +27,15 @@ pub mod task;
 #[cfg(test)]
 pub mod tests;
 pub mod wait;
+mod wchan;
 
 pub use self::change::set_cpus_allowed;
 pub use self::core::{
-    activate_mm, cond_resched, current, exec_mmap, kick_process, might_sleep, need_resched,
-    preempt_check_resched, preempt_schedule_irq, resched_cpu, sched_init, schedule,
-    schedule_preempt_disabled, schedule_tail, scheduler_tick, set_current_state,
-    task_sched_runtime, try_current, try_to_wake_up, wake_up_new_task, wake_up_process,
-    wake_up_state, yield_now,
+    activate_mm, cond_resched, current, exec_mmap, fold_need_resched, kick_process, might_sleep,
+    need_resched, preempt_check_resched, preempt_schedule, preempt_schedule_irq, resched_cpu,
+    sched_init, schedule, schedule_preempt_disabled, schedule_tail, scheduler_tick,
+    set_current_state, task_sched_runtime, try_current, try_to_wake_up, wake_up_new_task,
+    wake_up_process, wake_up_state, yield_now,
 };
 pub use self::loadavg::{calc_global_load, loadavg_fixed};
 pub use self::rq::{cpu_active_mask, sched_cpu_activate};
@@ -43,3 +44,4 @@ pub use self::sleep_timeout::{
     schedule_timeout_killable, schedule_timeout_uninterruptible,
 };
 pub use self::swait::{Sleep, SwaitQueue, WokenBy, sleep_on as swait_sleep_on};
+pub use self::wchan::get_wchan;

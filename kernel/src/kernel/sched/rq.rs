@@ -284,7 +284,9 @@ impl Rq {
             .thread_flags
             .fetch_or(tif::NEED_RESCHED, Ordering::SeqCst);
         let here = self.cpu as usize == arch::smp_processor_id();
-        if !here && before & tif::POLLING_NRFLAG == 0 {
+        if here {
+            arch::set_preempt_need_resched();
+        } else if before & tif::POLLING_NRFLAG == 0 {
             arch::smp_send_reschedule(self.cpu as usize);
         }
     }

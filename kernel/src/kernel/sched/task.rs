@@ -4,11 +4,12 @@ use core::ops::Deref;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use crate::arch;
-use crate::fs::file::FilesStruct;
+use crate::fs::file::{File, FilesStruct};
 use crate::fs::fs_struct::FsStruct;
 use crate::kernel::cred::Cred;
 use crate::kernel::kthread::{Kthread, ThreadFn};
 use crate::kernel::rcu::RcuReader;
+use crate::kernel::rseq::RseqState;
 use crate::kernel::sched::completion::Completion;
 use crate::kernel::sched::entity::SchedState;
 use crate::kernel::sched::stack::KernelStack;
@@ -70,6 +71,8 @@ pub mod pf {
     pub const PF_FORKNOEXEC: u32 = 0x40;
     /// Killed by a signal.
     pub const PF_SIGNALED: u32 = 0x400;
+    /// Makes memory free: may use the whole reserve, and never waits for memory.
+    pub const PF_MEMALLOC: u32 = 0x800;
     /// A worker of a workqueue: `schedule` tells its pool.
     pub const PF_WQ_WORKER: u32 = 0x20;
     /// Never frozen.
@@ -123,9 +126,9 @@ pub struct Task {
     pub mm: IrqSpinLock<Option<Arc<MmStruct>>>,
     /// Root, working directory, umask.
     pub fs: SpinLock<Option<Arc<FsStruct>>>,
-    /// Open files.
+    /// Open files. Only the task itself replaces the table.
     pub files: SpinLock<Option<Arc<FilesStruct>>>,
-    /// Signal handlers, shared with CLONE_SIGHAND.
+    /// Signal handlers, shared with CLONE_SIGHAND. Only the task itself replaces them.
     pub sighand: IrqSpinLock<Arc<SigHand>>,
     /// Shared by the threads of a group: group-wide signals, limits, tty, job control, times.
     pub signal: Arc<SignalStruct>,
@@ -147,6 +150,8 @@ pub struct Task {
     pub clear_child_tid: AtomicU64,
     /// Head of the robust futex list in user space.
     pub robust_list: AtomicU64,
+    /// What rseq(2) registered.
+    pub rseq: RseqState,
     /// What the parent of a vfork child waits for.
     pub vfork_done: IrqSpinLock<Option<Arc<Completion>>>,
     /// State of a kernel thread; set before the task runs.
@@ -308,6 +313,7 @@ impl Task {
             set_child_tid: AtomicU64::new(0),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            rseq: RseqState::new(),
             vfork_done: IrqSpinLock::new(None),
             kthread: init.kthread,
             start: SpinLock::new(None),
@@ -364,6 +370,25 @@ pub fn comm_from(name: &[u8]) -> [u8; TASK_COMM_LEN] {
 }
 
 impl CurrentTask {
+    /// The table of open files, without its lock.
+    #[inline]
+    pub fn own_files(&self) -> Option<Arc<FilesStruct>> {
+        // SAFETY: as in `file`.
+        unsafe { &*self.task.files.as_ptr() }.clone()
+    }
+    /// The handlers of signals, without their lock.
+    #[inline]
+    pub fn own_sighand(&self) -> Arc<SigHand> {
+        // SAFETY: only the task itself replaces them, and it is busy here; others only lock the field to read.
+        unsafe { &*self.task.sighand.as_ptr() }.clone()
+    }
+    /// The open file behind a descriptor, without the lock of `files`. Errors: EBADF.
+    #[inline]
+    pub fn file(&self, fd: i32) -> Result<Arc<File>> {
+        // SAFETY: only the task itself replaces its table, and it is busy here; others only lock the field to read.
+        let files = unsafe { &*self.task.files.as_ptr() };
+        files.as_ref().ok_or(Errno::EBADF)?.get(fd)
+    }
     /// The running task itself, for the rest of the function: it cannot end before.
     pub fn as_task(&self) -> &'static Task {
         self.task

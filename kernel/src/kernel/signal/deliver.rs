@@ -9,6 +9,7 @@ use super::*;
 use crate::arch::{self, PtRegs, SignalFrame};
 use crate::kernel::exit;
 use crate::kernel::pid;
+use crate::kernel::rseq::rseq_handle_notify_resume;
 use crate::kernel::sched::task::state;
 use crate::kernel::sched::{current, schedule, set_current_state};
 
@@ -67,6 +68,7 @@ fn handle_signal(caught: Caught, regs: &mut PtRegs) {
         Some(Errno::ERESTARTSYS | Errno::ERESTARTNOINTR) => regs.rewind_syscall(None),
         _ => {}
     }
+    rseq_handle_notify_resume(regs);
     let task = current();
     let blocked = task.blocked.load(Ordering::Relaxed);
     let (saved, altstack) = {
@@ -99,7 +101,7 @@ fn handle_signal(caught: Caught, regs: &mut PtRegs) {
 /// The frame could not be written: SIGSEGV, by default action if that was the signal.
 pub fn force_sigsegv(sig: i32) {
     if sig == SIGSEGV {
-        let sighand = current().sighand.lock().clone();
+        let sighand = current().own_sighand();
         sighand.actions.lock()[SIGSEGV as usize - 1].handler = SIG_DFL;
     }
     force_sig(SIGSEGV);
@@ -132,7 +134,7 @@ fn get_signal() -> Option<Caught> {
 
 /// Reads the action; SA_RESETHAND resets it once it is used.
 fn take_action(sig: i32) -> KernelSigaction {
-    let sighand = current().sighand.lock().clone();
+    let sighand = current().own_sighand();
     let mut actions = sighand.actions.lock();
     let slot = &mut actions[sig as usize - 1];
     let action = *slot;
@@ -145,20 +147,23 @@ fn take_action(sig: i32) -> KernelSigaction {
 /// The next signal of the thread or its group outside `blocked` (Linux: `dequeue_signal`).
 pub fn dequeue_signal(blocked: u64) -> Option<SigInfo> {
     let task = current();
-    let info = {
-        let sighand = task.sighand.lock().clone();
+    let taken = {
+        let sighand = task.own_sighand();
         let _siglock = sighand.actions.lock();
         take_from(&task.pending, blocked)
             .or_else(|| take_from(&task.signal.shared_pending, blocked))
     };
     task.recalc_sigpending();
-    if info.is_some_and(|info| info.si_signo == SIGALRM) {
+    let SigQueue { mut info, timer } = taken?;
+    if let Some(timer) = timer {
+        timer.deliver(&mut info);
+    } else if info.si_signo == SIGALRM {
         task.signal.itimers.rearm_real();
     }
-    info
+    Some(info)
 }
 
-fn take_from(queue: &IrqSpinLock<SigPending>, blocked: u64) -> Option<SigInfo> {
+fn take_from(queue: &IrqSpinLock<SigPending>, blocked: u64) -> Option<SigQueue> {
     let mut pending = queue.lock();
     let sig = pending.next(blocked)?;
     Some(pending.take(sig))
@@ -191,7 +196,7 @@ fn do_signal_stop(sig: i32) {
     let task = current();
     let signal = &task.signal;
     {
-        let sighand = task.sighand.lock().clone();
+        let sighand = task.own_sighand();
         let _siglock = sighand.actions.lock();
         if signal.has_flag(sigflags::GROUP_EXIT) {
             return;
@@ -221,7 +226,7 @@ fn participate_in_group_stop(_sig: i32) {
     let task = current();
     let signal = &task.signal;
     let last = {
-        let sighand = task.sighand.lock().clone();
+        let sighand = task.own_sighand();
         let _siglock = sighand.actions.lock();
         if signal.group_stop_count.load(Ordering::Acquire) == 0 {
             return; // SIGCONT came in between
@@ -263,7 +268,7 @@ fn notify_parent_of_stop_change() {
 
 /// exec(2): handlers become default, ignored signals stay ignored (Linux: `flush_signal_handlers`).
 pub fn flush_signal_handlers() {
-    let sighand = current().sighand.lock().clone();
+    let sighand = current().own_sighand();
     for action in sighand.actions.lock().iter_mut() {
         let handler = if action.handler == SIG_IGN {
             SIG_IGN
@@ -275,6 +280,15 @@ pub fn flush_signal_handlers() {
             ..KernelSigaction::default()
         };
     }
+}
+
+/// exec(2): the timers are gone, and what they sent goes too (Linux: `flush_itimer_signals`).
+pub fn flush_timer_signals() {
+    let task = current();
+    let sighand = task.own_sighand();
+    let _siglock = sighand.actions.lock();
+    task.pending.lock().flush_timers();
+    task.signal.shared_pending.lock().flush_timers();
 }
 
 /// A kernel thread that wants no signals: all are ignored (Linux: `ignore_signals`).

@@ -32,6 +32,7 @@ use uapi::signal::*;
 
 use crate::kernel::sched::task::{IoAccounting, Pid, Task};
 use crate::kernel::sched::wait::WaitQueueHead;
+use crate::kernel::time::posix_timers::{PosixTimers, TimerSignal};
 use crate::prelude::*;
 
 /// Who sends a signal and why, in the layout that handlers get.
@@ -58,27 +59,63 @@ pub const fn in_set(set: u64, sig: i32) -> bool {
     set & sigmask(sig) != 0
 }
 
+/// An instance of a pending signal (Linux: `struct sigqueue`).
+pub struct SigQueue {
+    /// What the handler gets.
+    pub info: SigInfo,
+    /// The timer that sent it, which goes on when the signal is taken.
+    pub timer: Option<TimerSignal>,
+}
+
 /// Pending signals of a thread or of a group (Linux: `struct sigpending`).
 #[derive(Default)]
 pub struct SigPending {
     /// Bit n-1 for signal n.
     pub set: u64,
     /// Details, in order of arrival; a signal may be pending without any.
-    queue: VecDeque<SigInfo>,
+    queue: VecDeque<SigQueue>,
 }
 
 impl SigPending {
     /// Adds a signal with its details.
     pub fn push(&mut self, info: SigInfo) {
         self.set |= sigmask(info.si_signo);
-        self.queue.push_back(info);
+        self.queue.push_back(SigQueue { info, timer: None });
+    }
+
+    /// Adds the signal of a timer. A timer has one at a time: when it is still there, it only counts one overrun more
+    /// (Linux: `send_sigqueue`).
+    pub fn push_timer(&mut self, info: SigInfo, signal: TimerSignal) {
+        let same =
+            |entry: &&mut SigQueue| entry.timer.as_ref().is_some_and(|t| t.is_of_timer(&signal));
+        if let Some(entry) = self.queue.iter_mut().find(same) {
+            let overrun = entry.info.overrun().saturating_add(1);
+            entry.info.set_overrun(overrun);
+            entry.timer = Some(signal);
+            return;
+        }
+        self.set |= sigmask(info.si_signo);
+        let timer = Some(signal);
+        self.queue.push_back(SigQueue { info, timer });
+    }
+
+    /// Removes the signals of timers (Linux: `flush_itimer_signals`).
+    pub fn flush_timers(&mut self) {
+        let mut sets = [0; 2];
+        for entry in &self.queue {
+            sets[usize::from(entry.timer.is_some())] |= sigmask(entry.info.si_signo);
+        }
+        let [others, timers] = sets;
+        self.set = self.set & !timers | others;
+        self.queue.retain(|entry| entry.timer.is_none());
     }
 
     /// Removes every signal of `mask`.
     pub fn flush(&mut self, mask: u64) {
         if self.set & mask != 0 {
             self.set &= !mask;
-            self.queue.retain(|info| !in_set(mask, info.si_signo));
+            self.queue
+                .retain(|entry| !in_set(mask, entry.info.si_signo));
         }
     }
 
@@ -94,19 +131,22 @@ impl SigPending {
     }
 
     /// Takes the oldest instance of `sig`; the signal stays pending while more are queued.
-    pub fn take(&mut self, sig: i32) -> SigInfo {
+    pub fn take(&mut self, sig: i32) -> SigQueue {
         let mut matching = self
             .queue
             .iter()
             .enumerate()
-            .filter(|(_, i)| i.si_signo == sig);
+            .filter(|(_, entry)| entry.info.si_signo == sig);
         let first = matching.next().map(|(index, _)| index);
         if matching.next().is_none() {
             self.set &= !sigmask(sig);
         }
         match first.and_then(|index| self.queue.remove(index)) {
-            Some(info) => info,
-            None => SigInfo::kill(sig, SI_USER, 0, 0),
+            Some(entry) => entry,
+            None => SigQueue {
+                info: SigInfo::kill(sig, SI_USER, 0, 0),
+                timer: None,
+            },
         }
     }
 
@@ -217,6 +257,8 @@ pub struct SignalStruct {
     pub child_times: GroupTimes,
     /// ITIMER_REAL, _VIRTUAL, _PROF.
     pub itimers: crate::kernel::time::itimer::Itimers,
+    /// Those of timer_create(2).
+    pub posix_timers: PosixTimers,
     /// /proc/PID/oom_score_adj.
     pub oom_score_adj: AtomicI32,
     /// The least value that the process may set without CAP_SYS_RESOURCE.
@@ -288,6 +330,7 @@ impl SignalStruct {
             times: GroupTimes::default(),
             child_times: GroupTimes::default(),
             itimers: Default::default(),
+            posix_timers: Default::default(),
             oom_score_adj: AtomicI32::new(0),
             oom_score_adj_min: AtomicI32::new(0),
             ioac: IoAccounting::default(),

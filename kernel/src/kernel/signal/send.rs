@@ -65,15 +65,44 @@ fn protected(task: &Task, action: &KernelSigaction, sig: i32, forced: bool) -> b
     unkillable && (init_kernel_only || !forced && !in_set(SIG_KERNEL_ONLY_MASK, sig))
 }
 
+/// What became of a signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// It is pending, or the process is dying anyway.
+    Pending,
+    /// Its action is to ignore it.
+    Ignored,
+}
+
 /// Sends to one thread or to a process (Linux: `send_signal_locked`). Any context.
 ///
 /// Errors: EAGAIN when a queued signal does not fit RLIMIT_SIGPENDING.
 pub fn send_signal(info: &SigInfo, task: &Arc<Task>, target: Target) -> Result {
+    send(info, None, task, target).map(drop)
+}
+
+/// Sends the signal of a timer, which is pending besides others of its number (Linux: `send_sigqueue`). Any context.
+pub fn send_timer_signal(
+    info: &SigInfo,
+    timer: TimerSignal,
+    task: &Arc<Task>,
+    target: Target,
+) -> Sent {
+    // Never refused: the limit was looked at when the timer was made.
+    send(info, Some(timer), task, target).unwrap_or(Sent::Pending)
+}
+
+fn send(
+    info: &SigInfo,
+    timer: Option<TimerSignal>,
+    task: &Arc<Task>,
+    target: Target,
+) -> Result<Sent> {
     let sig = info.si_signo;
     let sighand = task.sighand.lock().clone();
     let actions = sighand.actions.lock(); // siglock
     if task.signal.has_flag(sigflags::GROUP_EXIT) {
-        return Ok(()); // it is dying: a SIGCONT must not change its status any more
+        return Ok(Sent::Pending); // it is dying: a SIGCONT must not change its status any more
     }
     prepare_stop_cont(sig, task);
     let action = &actions[sig as usize - 1];
@@ -81,11 +110,11 @@ pub fn send_signal(info: &SigInfo, task: &Arc<Task>, target: Target) -> Result {
     // A blocked signal is kept, whatever its action: that may change, or sigtimedwait takes it.
     let kept = task.blocks(sig) || in_set(task.sigctx.lock().real_blocked, sig);
     if !kept && (protected(task, action, sig, forced) || action_ignores(action, sig)) {
-        return Ok(());
+        return Ok(Sent::Ignored);
     }
-    queue_signal(info, task, target)?;
+    queue_signal(info, timer, task, target)?;
     complete_signal(sig, action, task, target);
-    Ok(())
+    Ok(Sent::Pending)
 }
 
 /// A stop signal cancels a pending SIGCONT and the other way round; SIGCONT also lets stopped
@@ -129,13 +158,22 @@ fn continue_group(task: &Arc<Task>) {
     }
 }
 
-fn queue_signal(info: &SigInfo, task: &Arc<Task>, target: Target) -> Result {
+fn queue_signal(
+    info: &SigInfo,
+    timer: Option<TimerSignal>,
+    task: &Arc<Task>,
+    target: Target,
+) -> Result {
     let sig = info.si_signo;
     let queue = match target {
         Target::Thread => &task.pending,
         Target::Group => &task.signal.shared_pending,
     };
     let mut pending = queue.lock();
+    if let Some(timer) = timer {
+        pending.push_timer(*info, timer);
+        return Ok(());
+    }
     if sig < SIGRTMIN && in_set(pending.set, sig) {
         return Ok(()); // a standard signal is pending once
     }

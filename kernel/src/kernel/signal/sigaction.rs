@@ -84,7 +84,7 @@ fn do_sigaction(sig: i32, new: Option<KernelSigaction>) -> Result<KernelSigactio
         return Err(Errno::EINVAL);
     }
     let task = current();
-    let sighand = task.sighand.lock().clone();
+    let sighand = task.own_sighand();
     let mut actions = sighand.actions.lock();
     let slot = &mut actions[sig as usize - 1];
     let before = *slot;

@@ -21,7 +21,7 @@ fn real_time_signals_queue_and_keep_their_order() {
     for value in 1..=3 {
         pending.push(SigInfo::queue(40, SI_QUEUE, 1, 0, value));
     }
-    let values: Vec<u64> = (0..3).map(|_| pending.take(40).value()).collect();
+    let values: Vec<u64> = (0..3).map(|_| pending.take(40).info.value()).collect();
     assert_eq!(values, [1, 2, 3]);
     assert_eq!(pending.set, 0);
 }

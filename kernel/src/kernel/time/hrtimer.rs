@@ -1,8 +1,8 @@
 //! Timers in nanoseconds (Linux: kernel/time/hrtimer.c).
 //!
 //! Each CPU has a queue sorted by expiry on CLOCK_MONOTONIC; a timer on CLOCK_REALTIME is
-//! queued with its expiry converted and is converted again when the clock is set. The clock event
-//! device is programmed for the first one.
+//! queued with its expiry converted, and its owner (a [`ClockWatcher`]) converts again when the clock
+//! is set. The clock event device is programmed for the first one.
 
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -164,9 +164,36 @@ impl HrTimer {
     }
 }
 
-/// CLOCK_REALTIME was set: sleepers on it look again.
+/// Whoever must know that CLOCK_REALTIME was set.
+pub trait ClockWatcher: Send + Sync {
+    /// It was set. Process context.
+    fn clock_was_set(&self);
+}
+
+static CLOCK_WATCHERS: SpinLock<Vec<Weak<dyn ClockWatcher>>> = SpinLock::new(Vec::new());
+
+/// Registers for `clock_was_set`, as long as the watcher lives. Errors: ENOMEM.
+pub fn watch_realtime_clock(watcher: Weak<dyn ClockWatcher>) -> Result {
+    let mut watchers = CLOCK_WATCHERS.lock();
+    if watchers.len() == watchers.capacity() {
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    }
+    watchers.push(watcher);
+    Ok(())
+}
+
+/// CLOCK_REALTIME was set: who sleeps or waits for a moment of it looks again (Linux: `clock_was_set`).
 pub(super) fn clock_was_set() {
     super::posix::wake_realtime_sleepers();
+    let watchers: Vec<_> = CLOCK_WATCHERS
+        .lock()
+        .iter()
+        .filter_map(Weak::upgrade)
+        .collect();
+    for watcher in watchers {
+        watcher.clock_was_set();
+    }
 }
 
 /// A timer that wakes a task.

@@ -42,17 +42,19 @@ struct CpuTimer {
 impl CpuTimer {
     /// Time passed; true when the timer fired.
     fn account(&self, ns: u64) -> bool {
-        let left = self.left.load(Ordering::Relaxed);
-        if left == 0 || ns == 0 {
+        if ns == 0 || self.left.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        if left > ns {
-            self.left.store(left - ns, Ordering::Relaxed);
-            return false;
-        }
+        // Threads on other CPUs count as well; one of them sees the end.
+        let interval = self.interval.load(Ordering::Relaxed);
+        let next = |left: u64| match left {
+            0 => None,
+            left if left > ns => Some(left - ns),
+            _ => Some(interval),
+        };
         self.left
-            .store(self.interval.load(Ordering::Relaxed), Ordering::Relaxed);
-        true
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .is_ok_and(|before| before <= ns)
     }
 
     fn get(&self) -> (u64, u64) {

@@ -3,16 +3,26 @@
 //! | file | part |
 //! |---|---|
 //! | `timekeeping.rs` | clock sources; CLOCK_MONOTONIC, CLOCK_REALTIME, `sched_clock` |
+//! | `clocksource.rs` | how long a clock source may go unread |
 //! | `timer.rs` | the timer wheel (jiffies) |
 //! | `hrtimer.rs` | timers in nanoseconds |
 //! | `tick.rs` | clock event devices, the periodic tick |
 //! | `posix.rs` | clock and sleep system calls |
 //! | `itimer.rs` | setitimer(2), alarm(2) |
+//! | `ntp.rs` | adjtimex(2): the clock goes a little faster or slower |
+//! | `posix_timers.rs` | timer_create(2) and its relatives |
+//! | `posix_cpu_timers.rs` | clocks of used time, and timers on them |
+//! | `deadline.rs` | what timers on all clocks have in common: when, and how often |
 #![forbid(unsafe_code)]
 
+mod clocksource;
+pub mod deadline;
 pub mod hrtimer;
 pub mod itimer;
+pub mod ntp;
 pub mod posix;
+pub mod posix_cpu_timers;
+pub mod posix_timers;
 pub mod tick;
 pub mod timekeeping;
 pub mod timer;

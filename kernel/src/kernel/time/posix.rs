@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 use uapi::time::*;
 use uapi::times::Tms;
 
+use super::posix_cpu_timers::CpuClock;
 use super::{
     NSEC_PER_SEC, TICK_NSEC, hrtimer, jiffies, ktime_get, ktime_get_boottime, ktime_get_real,
     ns_to_timespec, ns_to_timeval, nsec_to_clock_t, timekeeping, timespec_to_ns, timeval_to_ns,
@@ -33,27 +34,8 @@ fn clock_now(clock: i32) -> Result<u64> {
         CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW => ktime_get(),
         CLOCK_MONOTONIC_COARSE => ktime_get() / TICK_NSEC * TICK_NSEC,
         CLOCK_BOOTTIME => ktime_get_boottime(),
-        CLOCK_PROCESS_CPUTIME_ID => process_cpu_time(),
-        CLOCK_THREAD_CPUTIME_ID => thread_cpu_time(),
-        _ => return Err(Errno::EINVAL),
+        _ => return CpuClock::for_reading(clock)?.now().ok_or(Errno::EINVAL),
     })
-}
-
-fn thread_cpu_time() -> u64 {
-    let task = current();
-    crate::kernel::sched::task_sched_runtime(&task)
-}
-
-fn process_cpu_time() -> u64 {
-    let times = &current().signal.times;
-    let gone = times.utime.load(Ordering::Relaxed) + times.stime.load(Ordering::Relaxed);
-    let alive: u64 = current()
-        .signal
-        .thread_list()
-        .iter()
-        .map(|thread| crate::kernel::sched::task_sched_runtime(thread))
-        .sum();
-    gone + alive
 }
 
 /// clock_gettime(2).
@@ -74,7 +56,7 @@ pub fn sys_clock_getres(clock: i32, resolution: UserAddr) -> Result {
     )
 }
 
-fn check_may_set_time() -> Result {
+pub(super) fn check_may_set_time() -> Result {
     if current().cred().has_cap(CAP_SYS_TIME) {
         Ok(())
     } else {

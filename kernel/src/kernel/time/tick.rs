@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{TICK_NSEC, hrtimer, ktime_get, timekeeping, timer};
+use super::{TICK_NSEC, hrtimer, ktime_get, ntp, timekeeping, timer};
 use crate::mm::percpu::NR_CPUS;
 use crate::prelude::*;
 
@@ -145,8 +145,11 @@ pub fn tick_nohz_idle_enter() {
         Some(jiffy) => (jiffy + 1).saturating_mul(TICK_NSEC),
         None => u64::MAX,
     };
-    let soon = ktime_get() + TICK_NSEC;
-    tick.next_tick.store(next.max(soon), Ordering::Relaxed);
+    let now = ktime_get();
+    // A clock that is being corrected needs a tick when that is done.
+    let next = next.min(now.saturating_add(ntp::slew_left()));
+    tick.next_tick
+        .store(next.max(now + TICK_NSEC), Ordering::Relaxed);
     reprogram();
 }
 

@@ -5,9 +5,10 @@
 //! The values it needs stand in a latch: two copies and a sequence number, so that a reader never
 //! waits for the writer, not even in an NMI.
 
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
-use super::{HZ, NSEC_PER_SEC, TICK_NSEC};
+use super::clocksource::Conversion;
+use super::{HZ, NSEC_PER_SEC, TICK_NSEC, ntp};
 use crate::arch;
 use crate::prelude::*;
 
@@ -23,6 +24,10 @@ pub trait ClockSource: Send + Sync {
     fn mask(&self) -> u64;
     /// Counts per second.
     fn freq_hz(&self) -> u64;
+    /// Hertz to which the frequency is known.
+    fn freq_scale(&self) -> u64 {
+        1
+    }
 }
 
 const SHIFT: u32 = 32;
@@ -97,6 +102,15 @@ fn mult_for(freq_hz: u64) -> u64 {
     ((u128::from(NSEC_PER_SEC) << SHIFT) / u128::from(freq_hz.max(1))) as u64
 }
 
+/// A factor for a clock that is to go faster by so many billionths (Linux: `timekeeping_adjust`).
+fn adjusted(mult: u64, billionths: i64) -> u64 {
+    if billionths == 0 {
+        return mult;
+    }
+    let change = i128::from(mult) * i128::from(billionths) / i128::from(NSEC_PER_SEC);
+    mult.saturating_add_signed(change as i64)
+}
+
 fn cycles_to_ns(cycles: u64, mult: u64) -> u64 {
     ((u128::from(cycles) * u128::from(mult)) >> SHIFT) as u64
 }
@@ -121,11 +135,14 @@ pub fn sched_clock() -> u64 {
 
 struct Timekeeper {
     source: Option<Arc<dyn ClockSource>>,
+    /// CLOCK_MONOTONIC at the last update, ns.
+    updated: u64,
     sources: Vec<Arc<dyn ClockSource>>,
 }
 
 static TIMEKEEPER: IrqSpinLock<Timekeeper> = SpinLock::new(Timekeeper {
     source: None,
+    updated: 0,
     sources: Vec::new(),
 });
 static MONOTONIC: Latch = Latch::new();
@@ -133,7 +150,9 @@ static SOURCE_MASK: AtomicU64 = AtomicU64::new(u64::MAX);
 /// CLOCK_REALTIME minus CLOCK_MONOTONIC, ns.
 static OFFS_REAL: AtomicU64 = AtomicU64::new(0);
 /// Whether the current source is the cycle counter itself: then no virtual call is needed.
-static SOURCE_IS_TSC: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+static SOURCE_IS_TSC: AtomicBool = AtomicBool::new(false);
+/// From here on a change of the source is announced.
+static FINISHED_BOOTING: AtomicBool = AtomicBool::new(false);
 
 /// The tick count as a clock source: the one that is always there.
 struct JiffiesSource;
@@ -180,18 +199,28 @@ fn select(keeper: &mut Timekeeper, source: Arc<dyn ClockSource>, base_ns: u64) {
     MONOTONIC.write(now, mult_for(source.freq_hz()), base_ns);
 }
 
+/// The tick counter as a source is announced when the others can be too (Linux: kernel/time/jiffies.c).
+#[__init]
+fn init_jiffies_clocksource() -> Result {
+    announce(&JiffiesSource, Conversion::of_jiffies());
+    Ok(())
+}
+core_initcall!(init_jiffies_clocksource);
+
+fn announce(source: &dyn ClockSource, conversion: Conversion) {
+    let (name, mask) = (source.name(), source.mask());
+    let limits = conversion.deferment(mask);
+    let (max_cycles, max_idle_ns) = (limits.max_cycles, limits.max_idle_ns);
+    pr_info!(
+        "clocksource: {name}: mask: {mask:#x} max_cycles: {max_cycles:#x}, max_idle_ns: {max_idle_ns} ns"
+    );
+}
+
 /// Adds a clock source and switches to it if it is the best (Linux: `__clocksource_register_scale`).
 pub fn clocksource_register(source: Arc<dyn ClockSource>) {
-    let mask = source.mask();
-    let freq = source.freq_hz().max(1);
-    let max_ns = cycles_to_ns(mask, mult_for(freq)) / 2;
-    pr_info!(
-        "clocksource: {}: mask: {:#x} max_cycles: {:#x}, max_idle_ns: {} ns",
-        source.name(),
-        mask,
-        mask / 2,
-        max_ns
-    );
+    let scale = source.freq_scale();
+    let conversion = Conversion::of_counter(source.freq_hz() / scale, scale, source.mask());
+    announce(&*source, conversion);
     let mut keeper = TIMEKEEPER.lock();
     keeper.sources.push(source.clone());
     let better = keeper
@@ -202,9 +231,25 @@ pub fn clocksource_register(source: Arc<dyn ClockSource>) {
         let base = now_locked(&keeper);
         select(&mut keeper, source.clone(), base);
         drop(keeper);
-        pr_info!("clocksource: Switched to clocksource {}", source.name());
+        if FINISHED_BOOTING.load(Ordering::Relaxed) {
+            announce_switch(source.name());
+        }
     }
 }
+
+fn announce_switch(name: &str) {
+    pr_info!("clocksource: Switched to clocksource {name}");
+}
+
+/// The sources of the machine itself are all known: the one in use is announced
+/// (Linux: `clocksource_done_booting`).
+#[__init]
+fn clocksource_done_booting() -> Result {
+    FINISHED_BOOTING.store(true, Ordering::Relaxed);
+    announce_switch(clocksource_names().1);
+    Ok(())
+}
+fs_initcall!(clocksource_done_booting);
 
 fn now_locked(keeper: &Timekeeper) -> u64 {
     match &keeper.source {
@@ -229,12 +274,16 @@ pub fn clocksource_names() -> (Vec<&'static str>, &'static str) {
 /// Called by the tick: folds the elapsed cycles into the base, so that a narrow counter never
 /// wraps unseen (Linux: `update_wall_time`).
 pub fn update_wall_time() {
-    let keeper = TIMEKEEPER.lock();
-    if let Some(source) = &keeper.source {
-        let base = now_locked(&keeper);
-        let now = source.read();
-        MONOTONIC.write(now, mult_for(source.freq_hz()), base);
-    }
+    let mut keeper = TIMEKEEPER.lock();
+    let Some(source) = &keeper.source else {
+        return;
+    };
+    // One reading for both: what passes between two would be lost.
+    let now = source.read();
+    let base = MONOTONIC.read(|| now, source.mask());
+    let adjustment = ntp::advance(base.saturating_sub(keeper.updated));
+    MONOTONIC.write(now, adjusted(mult_for(source.freq_hz()), adjustment), base);
+    keeper.updated = base;
 }
 
 /// Nanoseconds since boot, CLOCK_MONOTONIC. Any context.
@@ -270,6 +319,13 @@ pub fn set_real_time(ns: u64) {
     super::hrtimer::clock_was_set();
 }
 
+/// Moves CLOCK_REALTIME, ns (Linux: `timekeeping_inject_offset`). Errors: EINVAL for a time before 1970.
+pub(super) fn move_real_time(ns: i64) -> Result {
+    let moved = ktime_get_real().checked_add_signed(ns);
+    set_real_time(moved.ok_or(Errno::EINVAL)?);
+    Ok(())
+}
+
 /// Boot time in seconds since 1970 (/proc/stat, btime).
 pub fn boot_time_seconds() -> u64 {
     OFFS_REAL.load(Ordering::Relaxed) / NSEC_PER_SEC
@@ -289,6 +345,16 @@ mod tests {
         let latch = Latch::new();
         latch.write(1000, mult_for(2_000_000_000), 5);
         assert_eq!(latch.read(|| 3000, u64::MAX), 5 + 1000);
+    }
+
+    #[test]
+    fn an_adjusted_clock_gains_and_loses_what_was_asked_for() {
+        let mult = mult_for(2_000_000_000);
+        for adjustment in [0, 500_000, -500_000, 7] {
+            let second = cycles_to_ns(2_000_000_000, adjusted(mult, adjustment));
+            let gained = second as i64 - NSEC_PER_SEC as i64;
+            assert!((gained - adjustment).abs() <= 1, "{gained}");
+        }
     }
 
     #[test]

@@ -9,9 +9,11 @@ mod numbers;
 mod pipes;
 mod pointers;
 mod process;
+mod rseq;
 mod signals;
 mod terminal;
 mod threads;
+mod timers;
 
 use crate::check::Check;
 
@@ -27,6 +29,8 @@ pub const GROUPS: &[(&str, &[Check])] = &[
     ("memory", memory::CHECKS),
     ("pipes", pipes::CHECKS),
     ("clocks", clocks::CHECKS),
+    ("timers", timers::CHECKS),
     ("threads", threads::CHECKS),
+    ("rseq", rseq::CHECKS),
     ("terminal", terminal::CHECKS),
 ];

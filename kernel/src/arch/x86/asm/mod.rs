@@ -1,5 +1,6 @@
 //! Typed registers and instructions (Linux: arch/x86/include/asm/).
 
+pub mod barrier;
 pub mod cr;
 pub mod extable;
 pub mod io;

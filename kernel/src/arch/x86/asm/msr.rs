@@ -39,6 +39,13 @@ pub const MSR_GS_BASE: u32 = 0xc000_0101;
 /// What SWAPGS exchanges with the base of GS.
 pub const MSR_KERNEL_GS_BASE: u32 = 0xc000_0102;
 
+/// What the CPU says of its bugs.
+pub const MSR_IA32_ARCH_CAPABILITIES: u32 = 0x10a;
+/// How instructions are decoded (AMD).
+pub const MSR_AMD64_DE_CFG: u32 = 0xc001_1029;
+
+/// LFENCE waits until all before it is done.
+pub const DE_CFG_LFENCE_SERIALIZE: u64 = 1 << 1;
 /// SYSCALL enabled.
 pub const EFER_SCE: u64 = 1;
 /// Long mode enabled.
@@ -91,4 +98,26 @@ pub fn rdmsr_safe(msr: u32) -> Option<u64> {
         );
     }
     (failed == 0).then_some(u64::from(high) << 32 | u64::from(low))
+}
+
+/// Writes a register that the CPU may not have; false when it refuses (Linux: `wrmsrl_safe`).
+///
+/// # Safety
+/// The effect must be what all code expects.
+pub unsafe fn wrmsr_safe(msr: u32, value: u64) -> bool {
+    let failed: u32;
+    // SAFETY: the caller answers for the effect; a fault is caught by the exception table.
+    unsafe {
+        asm!(
+            "2: wrmsr",
+            "jmp 4f",
+            "3: mov {failed:e}, 1",
+            "4:",
+            ex_table!("2b", "3b"),
+            failed = inout(reg) 0u32 => failed,
+            in("ecx") msr, inout("eax") value as u32 => _, inout("edx") (value >> 32) as u32 => _,
+            options(nostack),
+        );
+    }
+    failed == 0
 }

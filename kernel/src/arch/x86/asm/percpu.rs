@@ -8,12 +8,16 @@ use core::arch::asm;
 use crate::kernel::sched::task::Task;
 use crate::prelude::*;
 
+/// The running task was not asked to call `schedule`. Upside down, so that the word is zero exactly when the task has
+/// to be preempted, and one instruction tells (Linux: `PREEMPT_NEED_RESCHED`).
+const NO_RESCHED: i32 = i32::MIN;
+
 /// The words that assembly and every function reach for. Kept together for one cache line.
 #[repr(C)]
 pub struct PcpuHot {
     /// The running task.
     pub current_task: *const Task,
-    /// See `kernel::preempt`.
+    /// See `kernel::preempt`; its top bit is [`NO_RESCHED`].
     pub preempt_count: i32,
     /// Index of this CPU.
     pub cpu_number: u32,
@@ -33,7 +37,7 @@ unsafe impl Sync for PcpuHot {}
 #[unsafe(no_mangle)]
 pub static PCPU_HOT: crate::mm::percpu::PerCpu<PcpuHot> = crate::mm::percpu::PerCpu::new(PcpuHot {
     current_task: core::ptr::null(),
-    preempt_count: 1, // boot runs with preemption off (Linux: INIT_PREEMPT_COUNT)
+    preempt_count: 1 | NO_RESCHED, // boot runs with preemption off (Linux: INIT_PREEMPT_COUNT)
     cpu_number: 0,
     this_cpu_off: 0,
     top_of_stack: 0,
@@ -100,7 +104,45 @@ pub fn this_cpu_offset() -> usize {
 /// See `kernel::preempt`.
 #[inline]
 pub fn preempt_count() -> i32 {
-    hot_read!(preempt_count, i32, reg, ":e")
+    hot_read!(preempt_count, i32, reg, ":e") & !NO_RESCHED
+}
+/// Adds one to the preempt count.
+#[inline]
+pub fn preempt_count_inc() {
+    // SAFETY: as in `preempt_count_add`.
+    unsafe {
+        asm!("inc dword ptr gs:[{0} + {1}]", sym PCPU_HOT,
+            const core::mem::offset_of!(PcpuHot, preempt_count), options(nostack));
+    }
+}
+/// Subtracts one from the preempt count; true when it is zero now and the task was asked to call `schedule` (Linux:
+/// `__preempt_count_dec_and_test`).
+#[inline]
+pub fn preempt_count_dec_and_test() -> bool {
+    // SAFETY: as in `preempt_count_add`.
+    unsafe {
+        asm!("dec dword ptr gs:[{0} + {1}]", "jz {2}", sym PCPU_HOT,
+            const core::mem::offset_of!(PcpuHot, preempt_count),
+            label { return true }, options(nostack));
+    }
+    false
+}
+/// The running task is asked to call `schedule` (Linux: `set_preempt_need_resched`).
+pub fn set_preempt_need_resched() {
+    // SAFETY: as in `preempt_count_add`.
+    unsafe {
+        asm!("and dword ptr gs:[{0} + {1}], {2}", sym PCPU_HOT,
+            const core::mem::offset_of!(PcpuHot, preempt_count), const !NO_RESCHED, options(nostack));
+    }
+}
+/// It did (Linux: `clear_preempt_need_resched`).
+#[inline]
+pub fn clear_preempt_need_resched() {
+    // SAFETY: as in `preempt_count_add`.
+    unsafe {
+        asm!("or dword ptr gs:[{0} + {1}], {2}", sym PCPU_HOT,
+            const core::mem::offset_of!(PcpuHot, preempt_count), const NO_RESCHED, options(nostack));
+    }
 }
 /// Adds to the preempt count.
 #[inline]

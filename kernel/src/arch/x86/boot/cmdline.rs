@@ -9,14 +9,14 @@ use super::params::BootParams;
 const DEFAULT: &str = "console=tty0 console=ttyS0";
 
 /// Takes the first that is not empty: the loader's own (PVH), QEMU's `opt/kindling/cmdline`, the
-/// bootconfig at the end of the initramfs, the default.
+/// default. A bootconfig at the end of the initramfs replaces the default (`setup_command_line`).
 pub fn choose_command_line(params: &mut BootParams) {
     let line = &mut params.command_line;
     if line.as_str().is_empty() && on_hypervisor() {
         fw_cfg::read_command_line(line);
     }
     if line.as_str().is_empty() {
-        line.set(DEFAULT.as_bytes());
+        line.set_default(DEFAULT);
     }
 }
 

@@ -64,6 +64,7 @@ pub struct ScreenInfo {
 pub struct CommandLine {
     bytes: [u8; COMMAND_LINE_SIZE],
     len: usize,
+    is_default: bool,
 }
 
 impl CommandLine {
@@ -72,7 +73,17 @@ impl CommandLine {
         Self {
             bytes: [0; COMMAND_LINE_SIZE],
             len: 0,
+            is_default: false,
         }
+    }
+    /// Takes what stands for no line at all.
+    pub fn set_default(&mut self, text: &str) {
+        self.set(text.as_bytes());
+        self.is_default = true;
+    }
+    /// Whether nobody gave a line.
+    pub fn is_default(&self) -> bool {
+        self.is_default
     }
     /// Appends a byte; `false` when the line is full. Anything but printable ASCII becomes a
     /// blank or a question mark, so that the line is text for everybody after this point.

@@ -1,6 +1,7 @@
 //! The Rust half of the entry code (Linux: arch/x86/entry/common.c, kernel/irq.c).
 
 use super::syscall_64::{IA32_SYS_CALL_TABLE, SYS_CALL_TABLE, SyscallEntry};
+use crate::arch::x86::asm::barrier::array_index_nospec;
 use crate::arch::x86::asm::irqflags::{local_irq_disable, local_irq_enable};
 use crate::arch::x86::asm::page::TASK_SIZE;
 use crate::arch::x86::asm::ptrace::{PtRegs, eflags};
@@ -17,7 +18,11 @@ const ENOSYS: i64 = -(Errno::ENOSYS.code() as i64);
 pub extern "C" fn do_syscall_64(regs: &mut PtRegs) -> bool {
     local_irq_enable();
     let nr = regs.orig_rax as u32 as usize;
-    let result = call(SYS_CALL_TABLE.get(nr), regs);
+    // A number beyond the table must not select anything on a guess either.
+    let entry = SYS_CALL_TABLE.get(nr).is_some();
+    let nr = array_index_nospec(nr, SYS_CALL_TABLE.len());
+    let entry = entry.then(|| &SYS_CALL_TABLE[nr]);
+    let result = call(entry, regs);
     regs.rax = result as u64;
     local_irq_disable();
     entry::exit_to_user_mode_prepare(regs);

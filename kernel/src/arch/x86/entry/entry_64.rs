@@ -9,6 +9,10 @@
 //! An entry from CPL 3 swaps. CR4.FSGSBASE stays off, so user code cannot fake a kernel base.
 //! Entries on an IST stack may hit between a swap and the stack switch; they take the kernel's
 //! base from the top of their stack and put back whatever was there.
+//!
+//! Where a branch decides whether to swap, an LFENCE follows on both sides, so that nothing is
+//! read through the wrong base on a guess (Linux: `FENCE_SWAPGS_USER_ENTRY`,
+//! `FENCE_SWAPGS_KERNEL_ENTRY`).
 
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
@@ -97,6 +101,7 @@ global_asm!(
     "test byte ptr [rsp + {CS}], 3",
     "jz 2f",
     "swapgs",
+    "lfence",
     "3:",
     "mov rdi, rsp",
     "mov rsi, [rsp + {ORIG_RAX}]",
@@ -106,6 +111,7 @@ global_asm!(
     "add rsp, 8",
     "jmp error_return",
     "2:",
+    "lfence",
     ".if \\has_error",
     // The IRET to user space failed: GS is the user's already although CS is ours.
     "lea rcx, [rip + native_irq_return_iret]",
@@ -137,6 +143,7 @@ global_asm!(
     "PARANOID_CALL \\kernel",
     "2:",
     "swapgs",
+    "lfence",
     "mov rdi, rsp",
     "sub rsp, 8",
     "call {sync_regs}",
@@ -286,6 +293,7 @@ global_asm!(
     "jz 2f",
     "swapgs",
     "2:",
+    "lfence",
     "mov rdi, rsp",
     "mov rsi, [rsp + {ORIG_RAX}]",
     "mov qword ptr [rsp + {ORIG_RAX}], -1",

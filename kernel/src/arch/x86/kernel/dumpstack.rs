@@ -15,6 +15,7 @@ use crate::arch::x86::asm::ptrace::PtRegs;
 use crate::arch::x86::mm::maccess::copy_from_kernel_nofault;
 use crate::arch::{local_irq_disable, smp_processor_id};
 use crate::kernel::panic::{self, Taint, panic};
+use crate::kernel::printk::{LOGLEVEL_DEFAULT, printk};
 use crate::kernel::{bug, preempt};
 use crate::mm::UserAddr;
 use crate::prelude::*;
@@ -81,7 +82,7 @@ fn show_oops(what: fmt::Arguments<'_>, regs: &PtRegs, error_code: u64) {
 
 /// KERN_DEFAULT: the level that Linux uses for the body of an oops.
 pub(crate) fn printk_default(args: fmt::Arguments<'_>) {
-    crate::kernel::printk::printk(4, args);
+    printk(LOGLEVEL_DEFAULT, args);
 }
 
 /// Reports a fault of the kernel and ends the task with `sig`, or panics (Linux: `die`).
@@ -201,14 +202,20 @@ fn show_ip(regs: &PtRegs) {
         let symbol = Symbol(regs.rip);
         printk_default(format_args!("RIP: {:04x}:{symbol}", regs.cs as u16));
     }
+    show_opcodes(regs, LOGLEVEL_DEFAULT);
+}
+
+/// The bytes around the instruction, which stands in angle brackets (Linux: `show_opcodes`).
+pub fn show_opcodes(regs: &PtRegs, level: u8) {
     let start = regs.rip.wrapping_sub(CODE_PROLOGUE as u64);
     let mut code = [0; CODE_BYTES];
     if read_code(&mut code, start, regs) {
-        printk_default(format_args!("Code: {}", Code(&code)));
+        printk(level, format_args!("Code: {}", Code(&code)));
     } else {
-        printk_default(format_args!(
-            "Code: Unable to access opcode bytes at 0x{start:x}."
-        ));
+        printk(
+            level,
+            format_args!("Code: Unable to access opcode bytes at 0x{start:x}."),
+        );
     }
 }
 
@@ -344,6 +351,15 @@ fn frame_pointer() -> u64 {
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) fp, options(nomem, nostack, preserves_flags)) };
     fp
+}
+
+/// Where the function in which this is written returns to, or 0.
+#[inline(always)]
+pub fn return_address() -> u64 {
+    match read_frame(frame_pointer()) {
+        Some(Frame::Call { ret, .. }) => ret,
+        _ => 0,
+    }
 }
 
 /// Prints where the kernel is (Linux: lib/dump_stack.c, `dump_stack`). Any context.

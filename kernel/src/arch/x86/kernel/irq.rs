@@ -134,7 +134,8 @@ fn handle_system_vector(vector: u8) {
         RESCHEDULE_VECTOR => {
             apic::eoi();
             count(&stat.reschedule);
-            // The exit path looks at NEED_RESCHED; that was all.
+            // The exit path looks at NEED_RESCHED; that was all (Linux: `scheduler_ipi`).
+            crate::kernel::sched::fold_need_resched();
         }
         CALL_FUNCTION_VECTOR | CALL_FUNCTION_SINGLE_VECTOR => {
             apic::eoi();

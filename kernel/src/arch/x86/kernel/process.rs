@@ -3,8 +3,9 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::{size_of, transmute};
+use core::ops::ControlFlow;
 
-use super::desc::load_sp0;
+use super::desc::{THREAD_SIZE, load_sp0};
 use super::fpu::Fpu;
 use crate::arch::x86::asm::msr::{MSR_FS_BASE, MSR_KERNEL_GS_BASE, wrmsr};
 use crate::arch::x86::asm::page::TASK_SIZE;
@@ -14,12 +15,19 @@ use crate::arch::x86::asm::segment::{USER_CS, USER_DS};
 use crate::arch::x86::entry::entry_64::{
     __switch_to_asm, ret_from_fork_asm, rewind_stack_and_call,
 };
+use crate::arch::x86::mm::maccess::copy_from_kernel_nofault;
 use crate::arch::{local_irq_disable, local_irq_restore, local_irq_save};
 use crate::kernel::sched::current;
 use crate::kernel::sched::task::Task;
 use crate::kernel::{entry, exit, sched};
 use crate::mm::{UserAddr, VirtAddr, uaccess};
 use crate::prelude::*;
+
+/// Where `__switch_to_asm` leaves the frame pointer, from the stack pointer: it pushes five more registers. The return
+/// address follows, as in any frame.
+const SWITCH_FRAME_RBP: u64 = 5 * 8;
+/// A chain of frames longer than this is a loop.
+const MAX_WALK: usize = 64;
 
 /// Registers of a task that is not running, and what the CPU said about its last fault.
 pub struct ThreadStruct(UnsafeCell<Thread>);
@@ -314,10 +322,37 @@ pub fn task_pt_regs(task: &Task) -> PtRegs {
     unsafe { at.read_volatile() }
 }
 
-/// Stack pointer of a task that is not running, for traces of other tasks.
-pub fn task_kernel_sp(task: &Task) -> u64 {
-    // SAFETY: one aligned word; any value of it is harmless, readers check before they follow it.
-    unsafe { (&raw const (*task.thread.get()).sp).read_volatile() }
+/// Shows `visit` the return addresses on the stack of a task that is not running, innermost first, until it breaks off
+/// (Linux: arch/x86/kernel/process.c, `__get_wchan`). If the task wakes up meanwhile the addresses may be wrong ones;
+/// nothing is read outside its stack.
+pub fn walk_task_stack(task: &Task, mut visit: impl FnMut(u64) -> ControlFlow<()>) {
+    let thread = task.thread.get();
+    // SAFETY: one aligned word; any value of it is harmless, for it is checked before it is followed.
+    let sp = unsafe { (&raw const (*thread).sp).read_volatile() };
+    // SAFETY: `stack_top` does not change after `copy_thread`.
+    let top = unsafe { (*thread).stack_top };
+    let stack = top.saturating_sub(THREAD_SIZE)..top.saturating_sub(15);
+    let mut frame = sp.wrapping_add(SWITCH_FRAME_RBP);
+    for _ in 0..MAX_WALK {
+        let inside = stack.contains(&frame);
+        let Some([next, address]) = inside.then(|| read_words(frame)).flatten() else {
+            return;
+        };
+        if visit(address).is_break() || next <= frame {
+            return;
+        }
+        frame = next;
+    }
+}
+
+/// Two words of kernel memory, if they are mapped.
+fn read_words(at: u64) -> Option<[u64; 2]> {
+    let mut bytes = [0; 16];
+    if !copy_from_kernel_nofault(&mut bytes, at) {
+        return None;
+    }
+    let (words, _) = bytes.as_chunks::<8>();
+    Some([u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])])
 }
 
 /// Sets the running task's registers to a new program's first instruction

@@ -45,22 +45,33 @@ pub fn machine_halt() -> ! {
     }
 }
 
+/// The registers and the values that switch the machine off, if ACPI tells them.
+fn s5() -> Option<(Fadt, (u8, u8))> {
+    acpi().fadt.zip(acpi().s5)
+}
+
+/// Whether the machine can switch itself off (Linux: `kernel_can_power_off`).
+pub fn can_power_off() -> bool {
+    s5().is_some()
+}
+
+/// The last step before the kernel announces the end (Linux: `acpi_power_off_prepare`).
+pub fn power_off_prepare() {
+    if can_power_off() {
+        pr_info!("ACPI: PM: Preparing to enter system sleep state S5");
+    }
+}
+
 /// Switches off through ACPI; if that does not work, stops for ever (Linux: `acpi_power_off`).
 pub fn machine_power_off() -> ! {
     local_irq_disable();
-    match acpi().fadt {
-        Some(fadt) => enter_s5(&fadt),
-        None => pr_emerg!("ACPI: no FADT: the machine cannot switch itself off"),
+    if let Some((fadt, sleep_types)) = s5() {
+        enter_s5(&fadt, sleep_types);
     }
     machine_halt()
 }
 
-fn enter_s5(fadt: &Fadt) {
-    pr_info!("ACPI: PM: Preparing to enter system sleep state S5");
-    let Some((type_a, type_b)) = acpi().s5 else {
-        pr_emerg!("ACPI: no _S5_: the machine cannot switch itself off");
-        return;
-    };
+fn enter_s5(fadt: &Fadt, (type_a, type_b): (u8, u8)) {
     if fadt.hw_reduced {
         if let Some(register) = fadt.sleep_control {
             write_register(register, type_a << 2 | 1 << 5);

@@ -89,6 +89,11 @@ pub fn boot_command_line() -> &'static str {
     boot_params().command_line.as_str()
 }
 
+/// Whether the line is the built-in one because nobody gave any.
+pub fn command_line_is_default() -> bool {
+    boot_params().command_line.is_default()
+}
+
 /// Cleans the map and prints it (Linux: `e820__memory_setup`).
 #[__init]
 fn e820_memory_setup() {

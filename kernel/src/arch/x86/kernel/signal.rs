@@ -194,8 +194,9 @@ pub fn max_frame_size() -> usize {
 /// Copies the FPU state to the user stack. The bytes go through a buffer, because a copy may
 /// sleep and then the registers would belong to somebody else.
 fn save_fpu(at: u64) -> Result {
-    let mut image = state_image()?;
-    fpu::with_saved_state(|bytes| image.copy_from_slice(bytes)).ok_or(Errno::EFAULT)?;
+    let mut image = empty_image()?;
+    // There is room for it: nothing is allocated while the state is looked at.
+    fpu::with_saved_state(|bytes| image.extend_from_slice(bytes)).ok_or(Errno::EFAULT)?;
     let features = fpu::xfeatures();
     if features != 0 {
         let sw = FpxSwBytes {
@@ -214,11 +215,17 @@ fn save_fpu(at: u64) -> Result {
     copy_to_user(UserAddr::new(at), &image)
 }
 
-fn state_image() -> Result<Vec<u8>> {
+/// Room for the FPU state.
+fn empty_image() -> Result<Vec<u8>> {
     let mut image = Vec::new();
     image
         .try_reserve_exact(fpu::state_size())
         .map_err(|_| Errno::ENOMEM)?;
+    Ok(image)
+}
+
+fn state_image() -> Result<Vec<u8>> {
+    let mut image = empty_image()?;
     image.resize(fpu::state_size(), 0);
     Ok(image)
 }

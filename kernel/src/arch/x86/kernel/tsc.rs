@@ -271,6 +271,9 @@ impl ClockSource for Tsc {
     fn freq_hz(&self) -> u64 {
         tsc_hz()
     }
+    fn freq_scale(&self) -> u64 {
+        1000 // Linux keeps kilohertz
+    }
 }
 
 /// Constant rate whatever the power state, or an emulator, where the counter is the clock.

@@ -6,6 +6,7 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::arch::x86::asm::barrier::barrier_nospec;
 use crate::arch::x86::asm::page::TASK_SIZE;
 use crate::ex_table;
 use crate::mm::UserAddr;
@@ -19,13 +20,15 @@ pub fn smap_enabled() {
     SMAP.store(true, Ordering::Relaxed);
 }
 
-/// Opens the user half (Linux: `stac`).
+/// Opens the user half, after the check of the address (Linux: `stac`).
 #[inline(always)]
 fn user_access_begin() {
     if SMAP.load(Ordering::Relaxed) {
         // SAFETY: the CPU has SMAP; the flag is taken back right after the copy.
         unsafe { asm!("stac", options(nostack)) };
     }
+    // The check of the address may still be a guess; Linux: `__uaccess_begin_nospec`.
+    barrier_nospec();
 }
 /// Closes it again (Linux: `clac`).
 #[inline(always)]

@@ -9,10 +9,13 @@ use super::maccess::copy_from_kernel_nofault;
 use crate::arch::x86::asm::cr::{Cr4, read_cr2, read_cr3, read_cr4};
 use crate::arch::x86::asm::page::{TASK_SIZE, phys_to_virt};
 use crate::arch::x86::asm::ptrace::{PtRegs, eflags};
-use crate::arch::x86::kernel::dumpstack::{die_with, handle_stack_overflow, stack_guard_hit};
+use crate::arch::x86::kernel::dumpstack::{
+    die_with, handle_stack_overflow, show_opcodes, stack_guard_hit,
+};
 use crate::arch::x86::kernel::process::note_page_fault;
 use crate::arch::x86::kernel::traps::{cond_local_irq_enable, exit};
 use crate::arch::{PAGE_SIZE, current_ptr, preempt_count, smp_processor_id};
+use crate::kernel::printk::{LOGLEVEL_EMERG, LOGLEVEL_INFO, printk};
 use crate::kernel::ratelimit::printk_ratelimit;
 use crate::kernel::{sched, signal};
 use crate::mm::memory::{FaultAccess, FaultError, handle_mm_fault};
@@ -120,14 +123,23 @@ fn show_signal_msg(regs: &PtRegs, error_code: u64, address: u64) {
         return;
     }
     let cpu = smp_processor_id();
-    pr_info!(
-        "{}[{}]: segfault at {address:x} ip {:016x} sp {:016x} error {error_code:x}{} likely on CPU {cpu} (core {cpu}, socket 0)",
-        task.comm(),
-        task.pid(),
-        regs.rip,
-        regs.rsp,
-        VmaAddr(" in ", regs.rip)
+    let level = if task.pid() > 1 {
+        LOGLEVEL_INFO
+    } else {
+        LOGLEVEL_EMERG
+    };
+    printk(
+        level,
+        format_args!(
+            "{}[{}]: segfault at {address:x} ip {:016x} sp {:016x} error {error_code:x}{} likely on CPU {cpu} (core {cpu}, socket 0)",
+            task.comm(),
+            task.pid(),
+            regs.rip,
+            regs.rsp,
+            VmaAddr(" in ", regs.rip)
+        ),
     );
+    show_opcodes(regs, level);
 }
 
 /// ` in file[base+size]` for an address inside a file mapping (Linux: `print_vma_addr`).

@@ -82,6 +82,7 @@ pub fn as_pid_1<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) ->
     });
     assert_eq!(init, Ok(1));
     assert_eq!(kernel_thread(kthread::kthreadd), Ok(2));
+    kthread::set_kthreadd_task(crate::kernel::pid::find_task(2));
     idle_until(&done);
     arch::preempt_count_sub(1);
     // SAFETY: this thread is no task of the machine any more.

@@ -39,7 +39,7 @@ fn log() -> Log {
 fn the_first_three_tasks_have_the_numbers_and_parents_of_linux() {
     as_pid_1(|| {
         assert_eq!(current().pid(), 1);
-        assert_eq!(current().comm(), "init");
+        assert_eq!(current().comm(), "swapper/0"); // until an execve
         assert!(!current().is_kthread());
         let kthreadd = crate::kernel::pid::find_task(2).expect("kthreadd");
         settle();

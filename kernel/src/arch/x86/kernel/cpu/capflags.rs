@@ -83,6 +83,8 @@ features! {
     FSGSBASE = (9, 0);
     /// The kernel cannot execute user pages.
     SMEP = (9, 7);
+    /// Restricted transactional memory.
+    RTM = (9, 11);
     /// Fast REP MOVSB and STOSB.
     ERMS = (9, 9);
     /// INVPCID.
@@ -97,6 +99,12 @@ features! {
     XSAVEC = (10, 1);
     /// XSAVES.
     XSAVES = (10, 3);
+    /// FXRSTOR does not leak the pointers of the last x87 error.
+    XSAVEERPTR = (13, 2);
+    /// Loads do not pass stores on a guess (AMD).
+    AMD_SSB_NO = (13, 26);
+    /// Branches are not confused by their type.
+    BTC_NO = (13, 29);
     /// No SGDT and the like in user programs.
     UMIP = (16, 2);
     /// Protection keys.
@@ -109,6 +117,8 @@ features! {
     RDPID = (16, 22);
     /// Fast short REP MOVSB.
     FSRM = (18, 4);
+    /// MSR_IA32_ARCH_CAPABILITIES.
+    ARCH_CAPABILITIES = (18, 29);
 }
 
 impl Feature {

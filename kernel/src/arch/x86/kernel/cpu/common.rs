@@ -87,6 +87,7 @@ pub fn early_cpu_init() {
         (Feature::XMM2, "SSE2"),
         (Feature::FXSR, "FXSAVE"),
         (Feature::SYSCALL, "SYSCALL"),
+        (Feature::NX, "NX"),
     ];
     for (feature, name) in needed {
         assert!(boot_cpu_has(feature), "the CPU has no {name}");
@@ -255,6 +256,10 @@ pub fn cpu_init_features() {
 }
 
 impl CpuInfo {
+    /// Whether CPUID has announced a feature.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.capability[feature.word()] & feature.mask() != 0
+    }
     /// Vendor as text.
     pub fn vendor_id(&self) -> &str {
         core::str::from_utf8(&self.vendor).unwrap_or("unknown")

@@ -1,9 +1,11 @@
 //! What this CPU is and can do (Linux: arch/x86/kernel/cpu/).
 
+mod bug_bits;
 mod bugs;
 mod capflags;
 pub mod common;
 mod proc;
+mod vulnerable_models;
 
 pub use bugs::check_bugs;
 pub use capflags::Feature;

@@ -3,8 +3,8 @@
 
 use core::fmt::Write;
 
-use super::capflags;
 use super::common::{CpuInfo, boot_cpu, cpu_khz, loops_per_jiffy};
+use super::{bugs, capflags};
 use crate::kernel::time::HZ;
 use crate::prelude::*;
 
@@ -39,7 +39,11 @@ fn show_one(text: &mut String, number: usize, cpu: &CpuInfo) -> core::fmt::Resul
     for name in capflags::names(&cpu.capability) {
         write!(text, " {name}")?;
     }
-    text.push_str("\nbugs\t\t:\n");
+    text.push_str("\nbugs\t\t:");
+    for name in bugs::boot_cpu_bugs().names() {
+        write!(text, " {name}")?;
+    }
+    text.push('\n');
     writeln!(
         text,
         "bogomips\t: {}.{:02}",
