@@ -34,7 +34,7 @@ fn least_mib(firmware: Firmware) -> u64 {
     match firmware {
         Firmware::Bios => 26,
         Firmware::Uefi => 49,
-        Firmware::Direct => 13,
+        Firmware::Direct => 14,
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
             let size: MemorySize = text.parse().unwrap();
             size.too_little_for(firmware).is_none()
         };
-        assert!(is_enough("13M", Firmware::Direct) && !is_enough("12M", Firmware::Direct));
+        assert!(is_enough("14M", Firmware::Direct) && !is_enough("13M", Firmware::Direct));
         assert!(is_enough("26M", Firmware::Bios) && !is_enough("25M", Firmware::Bios));
         assert!(is_enough("49M", Firmware::Uefi) && !is_enough("48M", Firmware::Uefi));
         assert!(!is_enough("640K", Firmware::Direct));
