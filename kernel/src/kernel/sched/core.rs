@@ -148,17 +148,19 @@ pub fn preempt_schedule_irq() {
     }
 }
 
-/// Tripwires at the entrance (Linux: `schedule_debug`).
+/// Tripwires at the entrance (Linux: `schedule_debug`). Returns what the preempt count had too much;
+/// the caller gets it back when it runs again.
 #[inline]
-fn schedule_debug(prev: &Task) {
+fn schedule_debug(prev: &Task) -> i32 {
     stack::check_stack_end(prev);
     if arch::preempt_count() != PREEMPT_OFFSET && prev.exit_state.load(Ordering::Relaxed) == 0 {
-        schedule_bug(prev);
+        return schedule_bug(prev);
     }
+    0
 }
 
 #[cold]
-fn schedule_bug(prev: &Task) {
+fn schedule_bug(prev: &Task) -> i32 {
     let count = arch::preempt_count();
     pr_err!(
         "BUG: scheduling while atomic: {}/{}/0x{count:08x}",
@@ -166,8 +168,10 @@ fn schedule_bug(prev: &Task) {
         prev.pid()
     );
     report_bad_context();
-    // The count is repaired, or every later switch would complain too.
-    arch::preempt_count_add(PREEMPT_OFFSET - count);
+    // The count is the CPU's: other tasks must not inherit what this one has too much.
+    let extra = count - PREEMPT_OFFSET;
+    arch::preempt_count_add(-extra);
+    extra
 }
 
 /// Chooses the next task and switches to it.
@@ -175,7 +179,7 @@ fn schedule_bug(prev: &Task) {
 /// On entry: preempt count 1, interrupts in any state. On return: preempt count 1, interrupts on.
 fn __schedule(kind: SwitchKind) {
     let prev = current().as_task();
-    schedule_debug(prev);
+    let extra = schedule_debug(prev);
     arch::local_irq_disable();
     rcu::note_context_switch(prev); // may wake a thread, so before the queue is locked
     let mut rq = this_rq().lock();
@@ -201,6 +205,9 @@ fn __schedule(kind: SwitchKind) {
             drop(rq);
             arch::local_irq_enable();
         }
+    }
+    if extra != 0 {
+        arch::preempt_count_add(extra);
     }
 }
 

@@ -26,6 +26,8 @@ pub mod kallsyms;
 pub mod mce;
 pub mod nmi;
 pub mod process;
+#[cfg(feature = "boot-tests")]
+mod provoke;
 pub mod random;
 pub mod reboot;
 pub mod rtc;

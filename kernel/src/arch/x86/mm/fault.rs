@@ -191,6 +191,13 @@ fn page_fault_oops(regs: &PtRegs, error_code: u64, address: u64) {
 
 /// The lines before the header (Linux: `show_fault_oops`).
 fn show_fault_oops(error_code: u64, address: u64) {
+    if error_code & PF_INSTR != 0 && error_code & PF_PROT != 0 {
+        let uid = match current_ptr().is_null() {
+            true => 0,
+            false => sched::current().cred().uid,
+        };
+        pr_crit!("kernel tried to execute NX-protected page - exploit attempt? (uid: {uid})");
+    }
     if address < PAGE_SIZE as u64 {
         pr_alert!("BUG: kernel NULL pointer dereference, address: {address:016x}");
     } else {
