@@ -53,17 +53,9 @@ impl FileOperations for EventFd {
         if to.count() < 8 {
             return Err(Errno::EINVAL);
         }
-        let mut taken = self.try_take();
-        if taken.is_none() {
-            if file.is_nonblocking() {
-                return Err(Errno::EAGAIN);
-            }
-            self.wait.wait_event_interruptible(|| {
-                taken = self.try_take();
-                taken.is_some()
-            })?;
-        }
-        let value = taken.unwrap_or(0);
+        let value = self
+            .wait
+            .take_or_wait(file.is_nonblocking(), || self.try_take())?;
         self.wait.wake_up_all();
         to.copy_to_iter(&value.to_le_bytes())
     }

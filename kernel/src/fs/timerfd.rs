@@ -173,17 +173,10 @@ impl FileOperations for TimerFd {
         if to.count() < 8 {
             return Err(Errno::EINVAL);
         }
-        let mut taken = self.try_take();
-        if taken.is_none() {
-            if file.is_nonblocking() {
-                return Err(Errno::EAGAIN);
-            }
-            self.wait.wait_event_interruptible(|| {
-                taken = self.try_take();
-                taken.is_some()
-            })?;
-        }
-        let ticks = taken.unwrap_or(Err(Errno::EAGAIN))?;
+        let taken = self
+            .wait
+            .take_or_wait(file.is_nonblocking(), || self.try_take());
+        let ticks = taken??;
         to.copy_to_iter(&ticks.to_le_bytes())
     }
     fn poll(&self, _file: &File, table: Option<&mut PollTable>) -> u32 {

@@ -14,7 +14,9 @@ use uapi::signal::SIGKILL;
 use super::gfp::Gfp;
 use super::mm_types::MmStruct;
 use super::page_alloc::{PAGE_ALLOC_COSTLY_ORDER, memory_is_back, totalram_pages};
-use crate::arch::{self, PAGE_SHIFT, PAGE_SIZE};
+use super::show_mem::{kb, show_mem};
+use super::util::set_atomic;
+use crate::arch::{self, PAGE_SIZE};
 use crate::kernel::kthread::kthread_run;
 use crate::kernel::locking::Mutex;
 use crate::kernel::pid;
@@ -23,7 +25,7 @@ use crate::kernel::sched::task::{Task, pf};
 use crate::kernel::sched::wait::WaitQueueHead;
 use crate::kernel::sched::{current, schedule_timeout_uninterruptible};
 use crate::kernel::signal::{SigInfo, send_sig_info};
-use crate::kernel::sysctl::{CtlTable, parse_number, register_sysctl};
+use crate::kernel::sysctl::{CtlTable, register_sysctl};
 use crate::kernel::time::HZ;
 use crate::prelude::*;
 
@@ -54,7 +56,7 @@ static OOM_REAPER_WAIT: WaitQueueHead = WaitQueueHead::new();
 #[derive(Clone)]
 struct Victim {
     pid: i32,
-    comm: [u8; 16],
+    comm: String,
     mm: Weak<MmStruct>,
 }
 
@@ -229,14 +231,10 @@ fn oom_kill_process(victim: &Arc<Task>) {
     }
     *VICTIM.lock() = Some(Victim {
         pid: victim.tgid(),
-        comm: *victim.comm.lock(),
+        comm: victim.comm(),
         mm: Arc::downgrade(&mm),
     });
     OOM_REAPER_WAIT.wake_up_all();
-}
-
-const fn kb(pages: u64) -> u64 {
-    pages << (PAGE_SHIFT - 10)
 }
 
 fn report(victim: &Task, mm: &MmStruct) {
@@ -266,7 +264,7 @@ fn dump_header(gfp: Gfp, order: u32) {
         current().signal.oom_score_adj.load(Ordering::Relaxed),
     );
     arch::dump_stack();
-    super::show_mem::show_mem();
+    show_mem();
     if DUMP_TASKS.load(Ordering::Relaxed) != 0 {
         dump_tasks();
     }
@@ -324,16 +322,9 @@ fn oom_reap_task(victim: &Victim) {
         pr_info!(
             "oom_reaper: unable to reap pid:{} ({})",
             victim.pid,
-            victim.name()
+            victim.comm
         );
         mm.set_oom_skip();
-    }
-}
-
-impl Victim {
-    fn name(&self) -> String {
-        let len = self.comm.iter().position(|&byte| byte == 0);
-        String::from_utf8_lossy(&self.comm[..len.unwrap_or(self.comm.len())]).into_owned()
     }
 }
 
@@ -341,32 +332,27 @@ fn report_reaped(victim: &Victim, mm: &MmStruct) {
     pr_info!(
         "oom_reaper: reaped process {} ({}), now anon-rss:{}kB, file-rss:{}kB, shmem-rss:0kB",
         victim.pid,
-        victim.name(),
+        victim.comm,
         kb(mm.rss().anon()),
         kb(mm.rss().file()),
     );
-}
-
-fn set_number(value: &AtomicU32, text: &str, max: u32) -> Result {
-    value.store(parse_number(text, 0, max)?, Ordering::Relaxed);
-    Ok(())
 }
 
 static VM_OOM_KILL_TABLE: &[CtlTable] = &[
     CtlTable {
         path: "vm/panic_on_oom",
         get: || format!("{}", PANIC_ON_OOM.load(Ordering::Relaxed)),
-        set: Some(|text| set_number(&PANIC_ON_OOM, text, 2)),
+        set: Some(|text| set_atomic(&PANIC_ON_OOM, text, 2)),
     },
     CtlTable {
         path: "vm/oom_kill_allocating_task",
         get: || format!("{}", KILL_ALLOCATING_TASK.load(Ordering::Relaxed)),
-        set: Some(|text| set_number(&KILL_ALLOCATING_TASK, text, i32::MAX as u32)),
+        set: Some(|text| set_atomic(&KILL_ALLOCATING_TASK, text, i32::MAX as u32)),
     },
     CtlTable {
         path: "vm/oom_dump_tasks",
         get: || format!("{}", DUMP_TASKS.load(Ordering::Relaxed)),
-        set: Some(|text| set_number(&DUMP_TASKS, text, i32::MAX as u32)),
+        set: Some(|text| set_atomic(&DUMP_TASKS, text, i32::MAX as u32)),
     },
 ];
 

@@ -15,7 +15,7 @@ use crate::fs::proc::proc_create_single;
 use crate::prelude::*;
 
 /// Kilobytes of a number of pages.
-const fn kb(pages: u64) -> u64 {
+pub(super) const fn kb(pages: u64) -> u64 {
     pages << (PAGE_SHIFT - 10)
 }
 

@@ -187,7 +187,8 @@ impl MmapLayout {
     }
 }
 
-fn set_atomic(value: &AtomicU32, text: &str, max: u32) -> Result {
+/// Sets a value of /proc/sys to a number of at most `max`. Errors: EINVAL.
+pub(super) fn set_atomic(value: &AtomicU32, text: &str, max: u32) -> Result {
     value.store(parse_number(text, 0, max)?, Ordering::Relaxed);
     Ok(())
 }

@@ -311,6 +311,22 @@ impl WaitQueueHead {
             self.wait(how, Mode::Exclusive, None, &mut condition);
         }
     }
+    /// What `take` gives, at once or, unless `nonblocking`, as soon as it gives something. Errors:
+    /// EAGAIN, ERESTARTSYS when a signal came first.
+    pub fn take_or_wait<T>(
+        &self,
+        nonblocking: bool,
+        mut take: impl FnMut() -> Option<T>,
+    ) -> Result<T> {
+        let mut taken = take();
+        if taken.is_none() && !nonblocking {
+            self.wait_event_interruptible(|| {
+                taken = take();
+                taken.is_some()
+            })?;
+        }
+        taken.ok_or(Errno::EAGAIN)
+    }
     /// Sleeps until `condition` holds. Errors: ERESTARTSYS when a signal came first.
     pub fn wait_event_interruptible(&self, condition: impl FnMut() -> bool) -> Result {
         self.wait_or_signal(Sleep::Interruptible, Mode::Shared, condition)

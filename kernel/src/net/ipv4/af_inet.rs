@@ -12,6 +12,7 @@ use uapi::socket::*;
 use crate::kernel::cred::Cred;
 use crate::kernel::sched::try_current;
 use crate::kernel::time::{ktime_get_real, ns_to_timespec, ns_to_timeval};
+use crate::net::core::datagram::DatagramQueue;
 use crate::net::core::dev::{LOOPBACK, LOOPBACK_IFINDEX};
 use crate::net::core::sock::{RecvMsg, Side, Sock, SockAddr, SockCommon};
 use crate::net::core::sockopt::int_option;
@@ -287,9 +288,37 @@ impl InetSock {
         Ok(int.to_le_bytes().to_vec())
     }
 
+    /// recvmsg(2) of a socket that keeps whole packets in `queue`; 0 at the end of what comes
+    /// (Linux: `udp_recvmsg`, `raw_recvmsg`). Errors: those of `DatagramQueue::receive`.
+    pub fn receive(
+        &self,
+        queue: &DatagramQueue<PacketInfo>,
+        msg: &mut RecvMsg<'_, '_>,
+    ) -> Result<usize> {
+        match queue.receive(&self.common, msg) {
+            Ok((count, info)) => {
+                if msg.wants_name {
+                    msg.name = Some(info.from.to_sockaddr());
+                }
+                self.describe(msg, &info);
+                Ok(count)
+            }
+            Err(Errno::ESHUTDOWN) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// shutdown(2) of a socket without connections. Errors: ENOTCONN.
+    pub fn shutdown_datagram(&self, how: u32) -> Result {
+        self.names().1.ok_or(Errno::ENOTCONN)?;
+        self.common.shut(how);
+        self.common.wake_all();
+        Ok(())
+    }
+
     /// Adds what the receiver asked to know about a packet (Linux: `ip_cmsg_recv`,
     /// `sock_recv_timestamp`).
-    pub fn describe(&self, msg: &mut RecvMsg<'_, '_>, info: &PacketInfo) {
+    fn describe(&self, msg: &mut RecvMsg<'_, '_>, info: &PacketInfo) {
         let sk = &self.common;
         if sk.option(SO_TIMESTAMP) {
             let mut bytes = vec![0; 16];

@@ -301,24 +301,11 @@ impl Sock for UdpSock {
         if msg.flags & MSG_ERRQUEUE != 0 {
             return Err(Errno::EAGAIN);
         }
-        match self.queue.receive(&self.inet.common, msg) {
-            Ok((count, info)) => {
-                if msg.wants_name {
-                    msg.name = Some(info.from.to_sockaddr());
-                }
-                self.inet.describe(msg, &info);
-                Ok(count)
-            }
-            Err(Errno::ESHUTDOWN) => Ok(0),
-            Err(error) => Err(error),
-        }
+        self.inet.receive(&self.queue, msg)
     }
 
     fn shutdown(&self, how: u32) -> Result {
-        self.inet.names().1.ok_or(Errno::ENOTCONN)?;
-        self.inet.common.shut(how);
-        self.inet.common.wake_all();
-        Ok(())
+        self.inet.shutdown_datagram(how)
     }
 
     fn setsockopt(&self, level: i32, name: i32, value: &[u8]) -> Result {
